@@ -3,6 +3,34 @@
 //! This crate knows no page tables, no VMCS and no time. It names VM exits (they are data) and never decides one.
 //! What an instruction needs from outside (memory, CPUID, time) it asks of its [`Cpu`](cpu::Cpu).
 
+//!
+//! # Reading order
+//!
+//! 1. [`registers`], [`event`], [`address`]: the words that all crates share.
+//! 2. [`cpu`]: the seam. Handlers are written against the [`Cpu`](cpu::Cpu) trait; [`flat`] is the smallest machine.
+//! 3. [`instruction`]: what instructions do, a file a family.
+//! 4. [`decode`], [`record`], [`operand`]: how bytes become handlers with resolved operands.
+//! 5. [`engine`]: blocks, how they are found and chained, and the loop that runs them. A first reader may skip
+//!    `liveness` and `fusion`, which only make it fast.
+//!
+//! # Status flags
+//!
+//! [`flags`] keeps what the flags are computed from; undefined flags are listed per instruction in [`undefined`].
+
 pub mod address;
+mod block;
+pub mod cpu;
+pub mod decode;
+pub mod engine;
 pub mod event;
+pub mod flags;
+pub mod flat;
+mod fusion;
+pub mod instruction;
+mod liveness;
+pub mod operand;
+pub mod record;
 pub mod registers;
+pub mod state;
+pub mod undefined;
+pub mod width;

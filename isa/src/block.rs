@@ -1,0 +1,119 @@
+//! Blocks: straight-line code on one page, decoded.
+
+use crate::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use crate::cpu::{Cpu, Stop, Stopped};
+use crate::decode::{self, FlagsNeeded};
+use crate::fusion;
+use crate::liveness;
+use crate::record::Record;
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
+
+/// Longest instruction in bytes.
+const LONGEST: usize = 15;
+/// Most bytes that are looked at for one block.
+const BLOCK_BYTES: usize = 256;
+
+/// How RIP moves at the end of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The last record sets it.
+    Branch,
+    /// It moves on by the bytes of the block.
+    FallThrough,
+}
+
+/// A decoded block.
+pub(crate) struct Block<C> {
+    pub(crate) records: Box<[Record<C>]>,
+    /// Bytes of code.
+    pub(crate) bytes: u16,
+    pub(crate) instructions: u32,
+    pub(crate) ending: Ending,
+    /// The page on which the last instruction ends, when it is not the one on which it starts.
+    pub(crate) second_page: Option<HostPhysicalAddress>,
+}
+
+/// Decodes a block of at most `most` instructions at `rip`, which is at `physical`.
+pub(crate) fn build<C: Cpu>(
+    cpu: &mut C,
+    rip: u64,
+    physical: HostPhysicalAddress,
+    most: usize,
+) -> Result<Block<C>, Stopped> {
+    let mut bytes = [0; BLOCK_BYTES];
+    let on_page = BLOCK_BYTES.min(PAGE_SIZE as usize - physical.page_offset());
+    cpu.code_bytes(physical, &mut bytes[..on_page]);
+    let instructions = decode_straight(&bytes[..on_page], most);
+    if instructions.is_empty() {
+        build_across(cpu, rip, &bytes[..on_page])
+    } else {
+        Ok(assemble(&instructions, None))
+    }
+}
+
+/// The only instruction of the block crosses the end of the page: decodes it with the bytes of the next one.
+fn build_across<C: Cpu>(cpu: &mut C, rip: u64, first: &[u8]) -> Result<Block<C>, Stopped> {
+    if first.len() >= LONGEST {
+        return Err(Stop::GENERAL_PROTECTION.into()); // longer than any instruction may be
+    }
+    let mut bytes = [0; 2 * LONGEST];
+    let length = first.len();
+    bytes[..length].copy_from_slice(first);
+    let second = cpu.translate_fetch(LinearAddress(rip.wrapping_add(length as u64)))?;
+    cpu.code_bytes(second, &mut bytes[length..LONGEST]);
+    let instructions = decode_straight(&bytes[..LONGEST], 1);
+    if instructions.is_empty() {
+        return Err(Stop::GENERAL_PROTECTION.into());
+    }
+    Ok(assemble(&instructions, Some(second.page())))
+}
+
+/// Decodes up to and with the first branch, as far as the bytes hold whole instructions.
+fn decode_straight(bytes: &[u8], most: usize) -> Vec<Instruction> {
+    let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
+    let mut instructions = Vec::with_capacity(most);
+    while instructions.len() < most && decoder.can_decode() {
+        let instruction = decoder.decode();
+        if decoder.last_error() == DecoderError::NoMoreBytes {
+            break;
+        }
+        instructions.push(instruction);
+        if ends_block(&instruction) {
+            break;
+        }
+    }
+    instructions
+}
+
+/// Branches end a block, and so do instructions at which the count of executed instructions must be exact.
+fn ends_block(instruction: &Instruction) -> bool {
+    instruction.is_invalid()
+        || instruction.flow_control() != FlowControl::Next
+        || matches!(
+            instruction.mnemonic(),
+            Mnemonic::Syscall | Mnemonic::Cpuid | Mnemonic::Rdtsc | Mnemonic::Rdtscp | Mnemonic::Hlt
+        )
+}
+
+fn assemble<C: Cpu>(instructions: &[Instruction], second_page: Option<HostPhysicalAddress>) -> Block<C> {
+    let mut records: Vec<Record<C>> = Vec::with_capacity(instructions.len());
+    for (number, instruction) in instructions.iter().enumerate() {
+        let flags = if C::OBSERVED { FlagsNeeded::Yes } else { liveness::of(&instructions[number..]) };
+        records.push(decode::record(instruction, instruction.ip16(), flags));
+    }
+    if !C::OBSERVED {
+        fusion::fuse(instructions, &mut records);
+    }
+    Block {
+        records: records.into_boxed_slice(),
+        bytes: instructions.last().map_or(0, Instruction::next_ip16),
+        instructions: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        ending: if instructions.last().is_some_and(sets_rip) { Ending::Branch } else { Ending::FallThrough },
+        second_page,
+    }
+}
+
+/// Whether the handler of an instruction leaves RIP at its successor itself.
+fn sets_rip(instruction: &Instruction) -> bool {
+    !matches!(instruction.flow_control(), FlowControl::Next | FlowControl::XbeginXabortXend)
+}

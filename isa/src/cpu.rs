@@ -1,0 +1,161 @@
+//! The seam between the meaning of instructions and the machine that runs them.
+//!
+//! Handlers are written against [`Cpu`] and know nothing else. A machine of a few lines ([`crate::flat`]) is
+//! enough to run any instruction, which is how they are tested.
+
+use crate::address::{HostPhysicalAddress, LinearAddress};
+use crate::event::{Exception, Vector};
+use crate::record::Record;
+use crate::state::State;
+use crate::width::Scalar;
+
+/// Why an instruction did not simply complete.
+///
+/// A handler returns it before it has changed anything, so that the instruction can be started again. (String
+/// instructions with a repeat prefix are the exception the manual makes: their registers say how far they came.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// An exception is to be delivered; faults leave RIP at the instruction.
+    Exception(Exception),
+    /// SYSCALL.
+    SystemCall,
+    /// INT n, INT3 or INT1: a trap, RIP is to move past the instruction.
+    SoftwareInterrupt(u8),
+    /// HLT.
+    Halt,
+    /// An instruction that the engine knows and does not model.
+    Unmodelled,
+    /// A store to a page that holds decoded code: the engine drops the code and starts the instruction again.
+    CodeWrite(HostPhysicalAddress),
+    /// The machine has recorded something of its own and wants control.
+    Machine,
+}
+
+impl Stop {
+    /// An exception without error code.
+    #[must_use]
+    pub const fn exception(vector: Vector) -> Self {
+        Self::Exception(Exception::plain(vector))
+    }
+
+    /// #GP(0).
+    pub const GENERAL_PROTECTION: Self = Self::Exception(Exception::with_code(Vector::GeneralProtection, 0));
+    /// #UD.
+    pub const INVALID_OPCODE: Self = Self::exception(Vector::InvalidOpcode);
+}
+
+/// How a [`Stop`] travels: boxed, so that the result of a handler is one word and success costs one comparison.
+pub type Stopped = Box<Stop>;
+
+/// What handlers ask of the machine.
+///
+/// The state is plain data and always there; memory and everything outside the processor core can refuse.
+pub trait Cpu: Sized {
+    /// Whether [`before`](Self::before) and [`after`](Self::after) are called for each instruction. The plain
+    /// machine carries nothing of it.
+    const OBSERVED: bool;
+
+    /// The registers.
+    fn state(&self) -> &State;
+    /// The registers, to change.
+    fn state_mut(&mut self) -> &mut State;
+
+    /// Loads a scalar.
+    ///
+    /// # Errors
+    /// What the translation refuses; nothing has been changed.
+    fn read<S: Scalar>(&mut self, at: LinearAddress) -> Result<S, Stopped>;
+
+    /// Stores a scalar.
+    ///
+    /// # Errors
+    /// What the translation refuses; nothing has been written.
+    fn write<S: Scalar>(&mut self, at: LinearAddress, value: S) -> Result<(), Stopped>;
+
+    /// Loads, computes and stores with one translation for writing; `compute` may change registers and flags.
+    ///
+    /// # Errors
+    /// What the translation refuses; `compute` has not been called.
+    fn modify<S: Scalar>(
+        &mut self,
+        at: LinearAddress,
+        compute: impl FnOnce(&mut State, S) -> S,
+    ) -> Result<(), Stopped>;
+
+    /// Where the code at `at` is.
+    ///
+    /// # Errors
+    /// What the translation for execution refuses.
+    fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped>;
+
+    /// Copies code bytes for decoding; they are within one page to which a fetch has just been translated.
+    fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]);
+
+    /// A number that only grows, and grows whenever a translation for execution may have changed.
+    fn fetch_epoch(&self) -> u64;
+
+    /// The engine keeps decoded code of this page: a later store to it must return [`Stop::CodeWrite`].
+    fn code_cached(&mut self, page: HostPhysicalAddress);
+
+    /// The engine has dropped all decoded code of this page, so that it may be written again.
+    fn code_dropped(&mut self, page: HostPhysicalAddress);
+
+    /// Copies `count` bytes upward from `from` to `to` (REP MOVSB with DF = 0) as far as that can be done at once,
+    /// and returns how many were copied; 0 asks for element by element, which also finds any fault. The result must
+    /// be what byte-by-byte copying gives when the ranges overlap.
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64) -> u64 {
+        let _ = (from, to, count);
+        0
+    }
+
+    /// Fills `count` bytes upward from `to` by repeating `pattern`, as far as that can be done at once in whole
+    /// elements, and returns how many bytes were written; 0 asks for element by element.
+    fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
+        let _ = (to, count, pattern);
+        0
+    }
+
+    /// CPUID of a leaf and subleaf: EAX, EBX, ECX, EDX.
+    ///
+    /// # Errors
+    /// The machine may intercept it.
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped>;
+
+    /// The time-stamp counter.
+    ///
+    /// # Errors
+    /// The machine may intercept it.
+    fn time_stamp_counter(&mut self) -> Result<u64, Stopped>;
+
+    /// IA32_TSC_AUX, as RDTSCP and RDPID return it.
+    ///
+    /// # Errors
+    /// The machine may intercept it.
+    fn time_stamp_auxiliary(&mut self) -> Result<u32, Stopped>;
+
+    /// 64 random bits for RDRAND and RDSEED.
+    ///
+    /// # Errors
+    /// The machine may intercept it.
+    fn random(&mut self) -> Result<u64, Stopped>;
+
+    /// An instruction is about to execute at `rip`.
+    ///
+    /// # Errors
+    /// The observer may stop the run before the instruction.
+    #[inline(always)]
+    fn before(&mut self, record: &Record<Self>, rip: u64) -> Result<(), Stopped> {
+        let _ = (record, rip);
+        Ok(())
+    }
+
+    /// An instruction has completed; RIP already points to its successor.
+    ///
+    /// # Errors
+    /// The observer may stop the run after the instruction.
+    #[inline(always)]
+    fn after(&mut self, record: &Record<Self>) -> Result<(), Stopped> {
+        let _ = record;
+        Ok(())
+    }
+}

@@ -1,0 +1,373 @@
+//! The loop that runs decoded code.
+//!
+//! A block is found by where it is in physical memory and stays valid until its page is written. From block to
+//! block the way is short: each block remembers its last two successors; if that fails a small table by linear
+//! address is asked, and only then is the address translated and the block looked up by its physical address. The two
+//! short ways hold as long as no translation for execution has changed and no code was dropped, which a stamp
+//! tells.
+
+use crate::address::{HostPhysicalAddress, LinearAddress};
+use crate::block::{self, Block, Ending};
+use crate::cpu::{Cpu, Stop, Stopped};
+use crate::record::Record;
+use core::cell::Cell;
+use rustc_hash::FxHashMap;
+
+/// Most instructions in a block.
+const BLOCK_INSTRUCTIONS: usize = 32;
+/// Entries of the table by linear address.
+const JUMP_ENTRIES: usize = 4096;
+/// Most blocks that are kept; beyond it all are dropped.
+const MOST_BLOCKS: usize = 1 << 19;
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Instructions completed.
+    pub executed: u64,
+    /// What stopped it; `None` when the budget is used up. RIP is at the instruction that stopped.
+    pub stop: Option<Stop>,
+    /// The address after the instruction that stopped, where a trap continues.
+    pub next_rip: u64,
+}
+
+/// A stop, and the address after the instruction that stopped.
+type StoppedAt = (Stopped, u64);
+
+type BlockId = u32;
+
+struct Entry<C> {
+    block: Block<C>,
+    successors: [Cell<Link>; 2],
+    place: Place,
+}
+
+/// Where a block is: its first byte, and the second page if it has one.
+type Place = (HostPhysicalAddress, Option<HostPhysicalAddress>);
+
+/// A block at a linear address, valid while the stamp is current.
+#[derive(Clone, Copy)]
+struct Link {
+    rip: u64,
+    stamp: u64,
+    block: BlockId,
+}
+
+impl Link {
+    const NONE: Self = Self { rip: 0, stamp: u64::MAX, block: 0 };
+
+    #[inline(always)]
+    fn leads_to(self, rip: u64, stamp: u64) -> bool {
+        self.rip == rip && self.stamp == stamp
+    }
+}
+
+/// All decoded code of a processor.
+///
+/// ```
+/// use isa::engine::CodeCache;
+/// use isa::flat::FlatMachine;
+///
+/// // mov eax,2 / add eax,3 / hlt
+/// let mut machine = FlatMachine::with_code(&[0xb8, 2, 0, 0, 0, 0x83, 0xc0, 3, 0xf4]);
+/// let run = CodeCache::new().run(&mut machine, 100);
+/// assert_eq!(run.stop, Some(isa::cpu::Stop::Halt));
+/// assert_eq!(run.executed, 2);
+/// assert_eq!(machine.state.registers().gpr[0], 5);
+/// ```
+pub struct CodeCache<C> {
+    entries: Vec<Entry<C>>,
+    free: Vec<BlockId>,
+    by_place: FxHashMap<Place, BlockId>,
+    by_page: FxHashMap<HostPhysicalAddress, Vec<BlockId>>,
+    jumps: Box<[Link]>,
+    drops: u64,
+}
+
+impl<C: Cpu> Default for CodeCache<C> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_place: FxHashMap::default(),
+            by_page: FxHashMap::default(),
+            jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
+            drops: 0,
+        }
+    }
+}
+
+impl<C: Cpu> CodeCache<C> {
+    /// An empty cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Blocks that are decoded now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_place.len()
+    }
+
+    /// Whether nothing is decoded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_place.is_empty()
+    }
+
+    /// Drops all code of a physical page.
+    pub fn drop_page(&mut self, page: HostPhysicalAddress) {
+        self.drops += 1;
+        for id in self.by_page.remove(&page).unwrap_or_default() {
+            let place = self.entries[id as usize].place;
+            // A block on two pages may be gone with the other one.
+            if self.by_place.get(&place) == Some(&id) {
+                self.by_place.remove(&place);
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        *self = Self { drops: self.drops + 1, ..Self::default() };
+    }
+
+    /// Runs at most `budget` instructions.
+    #[inline(never)]
+    pub fn run(&mut self, cpu: &mut C, budget: u64) -> Run {
+        let mut left = budget;
+        let mut outcome = self.run_blocks(cpu, &mut left);
+        while let Some(page) = code_write(&outcome) {
+            self.drop_page(page);
+            cpu.code_dropped(page);
+            // The instruction may write its own page, so it is executed once without being kept.
+            outcome = run_uncached(cpu, &mut left);
+            if outcome.is_ok() {
+                outcome = self.run_blocks(cpu, &mut left);
+            }
+        }
+        let executed = budget - left;
+        match outcome {
+            Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },
+            Err((stop, next_rip)) => Run { executed, stop: Some(*stop), next_rip },
+        }
+    }
+
+    fn run_blocks(&mut self, cpu: &mut C, left: &mut u64) -> Result<(), StoppedAt> {
+        if *left == 0 {
+            return Ok(());
+        }
+        let mut id = self.find(cpu)?;
+        let mut stamp = self.stamp(cpu);
+        loop {
+            let block = &self.entries[id as usize].block;
+            if u64::from(block.instructions) > *left {
+                return run_part(cpu, block, left);
+            }
+            run_block(cpu, block, left)?;
+            if *left == 0 {
+                return Ok(());
+            }
+            let now = self.stamp(cpu);
+            id = match self.follow(id, cpu.state().rip(), stamp) {
+                Some(next) if now == stamp => next,
+                _ => self.find_and_link(cpu, id)?,
+            };
+            stamp = self.stamp(cpu);
+        }
+    }
+
+    /// Changes whenever a translation for execution or the decoded code may have changed: both parts only grow.
+    #[inline(always)]
+    fn stamp(&self, cpu: &C) -> u64 {
+        cpu.fetch_epoch() + self.drops
+    }
+
+    #[inline(always)]
+    fn follow(&self, from: BlockId, rip: u64, stamp: u64) -> Option<BlockId> {
+        let [first, second] = &self.entries[from as usize].successors;
+        let first = first.get();
+        if first.leads_to(rip, stamp) {
+            return Some(first.block);
+        }
+        let second = second.get();
+        second.leads_to(rip, stamp).then_some(second.block)
+    }
+
+    fn find_and_link(&mut self, cpu: &mut C, from: BlockId) -> Result<BlockId, StoppedAt> {
+        let drops = self.drops;
+        let block = self.find(cpu)?;
+        if drops == self.drops {
+            let link = Link { rip: cpu.state().rip(), stamp: self.stamp(cpu), block };
+            let [first, second] = &self.entries[from as usize].successors;
+            second.set(first.get());
+            first.set(link);
+        }
+        Ok(block)
+    }
+
+    /// The block at RIP.
+    fn find(&mut self, cpu: &mut C) -> Result<BlockId, StoppedAt> {
+        let rip = cpu.state().rip();
+        let jump = self.jumps[jump_index(rip)];
+        if jump.leads_to(rip, self.stamp(cpu)) {
+            return Ok(jump.block);
+        }
+        let block = self.find_physical(cpu, rip).map_err(|stop| (stop, rip))?;
+        self.jumps[jump_index(rip)] = Link { rip, stamp: self.stamp(cpu), block };
+        Ok(block)
+    }
+
+    fn find_physical(&mut self, cpu: &mut C, rip: u64) -> Result<BlockId, Stopped> {
+        let physical = cpu.translate_fetch(LinearAddress(rip))?;
+        if let Some(&id) = self.by_place.get(&(physical, None)) {
+            return Ok(id);
+        }
+        let block = block::build(cpu, rip, physical, BLOCK_INSTRUCTIONS)?;
+        let place = (physical, block.second_page);
+        match self.by_place.get(&place) {
+            Some(&id) => Ok(id),
+            None => Ok(self.insert(cpu, place, block)),
+        }
+    }
+
+    fn insert(&mut self, cpu: &mut C, place: Place, block: Block<C>) -> BlockId {
+        if self.entries.len() >= MOST_BLOCKS && self.free.is_empty() {
+            self.clear();
+        }
+        let entry = Entry { block, successors: [Cell::new(Link::NONE), Cell::new(Link::NONE)], place };
+        let id = self.store(entry);
+        self.by_place.insert(place, id);
+        for page in [Some(place.0.page()), place.1].into_iter().flatten() {
+            cpu.code_cached(page);
+            self.by_page.entry(page).or_default().push(id);
+        }
+        id
+    }
+
+    fn store(&mut self, entry: Entry<C>) -> BlockId {
+        if let Some(id) = self.free.pop() {
+            self.entries[id as usize] = entry;
+            return id;
+        }
+        self.entries.push(entry);
+        BlockId::try_from(self.entries.len() - 1).unwrap_or(BlockId::MAX)
+    }
+}
+
+fn code_write(outcome: &Result<(), StoppedAt>) -> Option<HostPhysicalAddress> {
+    match outcome {
+        Err((stop, _)) => match **stop {
+            Stop::CodeWrite(page) => Some(page),
+            _ => None,
+        },
+        Ok(()) => None,
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the low bits choose the entry")]
+fn jump_index(rip: u64) -> usize {
+    (rip ^ rip >> 12) as usize % JUMP_ENTRIES
+}
+
+/// Executes one instruction without keeping its decoded form.
+fn run_uncached<C: Cpu>(cpu: &mut C, left: &mut u64) -> Result<(), StoppedAt> {
+    let rip = cpu.state().rip();
+    let single = cpu
+        .translate_fetch(LinearAddress(rip))
+        .and_then(|physical| block::build(cpu, rip, physical, 1))
+        .map_err(|stop| (stop, rip))?;
+    run_block(cpu, &single, left)
+}
+
+/// Runs a whole block.
+#[inline(always)]
+fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
+    if C::OBSERVED {
+        return run_observed(cpu, &block.records, block.ending, left);
+    }
+    for record in &block.records {
+        if let Err(stop) = (record.handler)(cpu, record) {
+            return Err(stopped(cpu, &block.records, record, stop, left));
+        }
+    }
+    *left -= u64::from(block.instructions);
+    if block.ending == Ending::FallThrough {
+        let rip = cpu.state().rip().wrapping_add(u64::from(block.bytes));
+        cpu.state_mut().set_rip(rip);
+    }
+    Ok(())
+}
+
+/// Runs the first instructions of a block that has more than the budget allows.
+#[cold]
+fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
+    let single = block.records.partition_point(|record| record.instructions == 1);
+    let count = usize::try_from(*left).unwrap_or(usize::MAX);
+    run_records(cpu, &block.records[..count.min(single)], left)?;
+    // What is left ends between a comparison and the jump that is one with it.
+    if count > single { run_uncached(cpu, left) } else { Ok(()) }
+}
+
+/// Runs records of which none is a branch that ends a block, and moves RIP after them.
+fn run_records<C: Cpu>(cpu: &mut C, records: &[Record<C>], left: &mut u64) -> Result<(), StoppedAt> {
+    if C::OBSERVED {
+        return run_observed(cpu, records, Ending::FallThrough, left);
+    }
+    for record in records {
+        if let Err(stop) = (record.handler)(cpu, record) {
+            return Err(stopped(cpu, records, record, stop, left));
+        }
+    }
+    *left -= records.len() as u64;
+    if let Some(last) = records.last() {
+        let rip = last.next_rip(cpu.state());
+        cpu.state_mut().set_rip(rip);
+    }
+    Ok(())
+}
+
+/// Moves RIP to the instruction that stopped and counts those before it.
+#[cold]
+fn stopped<C: Cpu>(
+    cpu: &mut C,
+    records: &[Record<C>],
+    record: &Record<C>,
+    stop: Stopped,
+    left: &mut u64,
+) -> StoppedAt {
+    let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
+    *left -= completed as u64;
+    let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
+    cpu.state_mut().set_rip(rip);
+    (stop, rip.wrapping_add(u64::from(record.length)))
+}
+
+/// Runs records one at a time, with the observer before and after each.
+fn run_observed<C: Cpu>(
+    cpu: &mut C,
+    records: &[Record<C>],
+    ending: Ending,
+    left: &mut u64,
+) -> Result<(), StoppedAt> {
+    let start = cpu.state().rip();
+    for (number, record) in records.iter().enumerate() {
+        let rip = start.wrapping_add(u64::from(record.offset));
+        let next = rip.wrapping_add(u64::from(record.length));
+        let branches = ending == Ending::Branch && number + 1 == records.len();
+        cpu.state_mut().set_rip(start);
+        if let Err(stop) = cpu.before(record, rip).and_then(|()| (record.handler)(cpu, record)) {
+            cpu.state_mut().set_rip(rip);
+            return Err((stop, next));
+        }
+        if !branches {
+            cpu.state_mut().set_rip(next);
+        }
+        *left -= 1;
+        cpu.after(record).map_err(|stop| (stop, next))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What instructions do, one file a family.
+//!
+//! A family has a `select` that maps a [`Form`] to the handler for its operands, and the meaning of each of its
+//! instructions as a small type. Operand access, sizes and flags are generic; an instruction is its meaning and
+//! nothing else.
+
+use crate::cpu::Cpu;
+use crate::decode::Form;
+use crate::record::Handler;
+
+pub(crate) mod arithmetic;
+pub(crate) mod control;
+mod transfer;
+
+/// The handler for a form, or none if the engine does not model it.
+#[must_use]
+pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
+    arithmetic::select(form).or_else(|| transfer::select(form)).or_else(|| control::select(form))
+}
+
+/// Calls `$select::<C, .., W>` for the operand size in `$size`.
+macro_rules! for_size {
+    ($size:expr, $select:ident::<$($parameter:ty),*>($($argument:expr),*)) => {
+        match $size {
+            $crate::decode::Size::B8 => $select::<$($parameter,)* u8>($($argument),*),
+            $crate::decode::Size::B16 => $select::<$($parameter,)* u16>($($argument),*),
+            $crate::decode::Size::B32 => $select::<$($parameter,)* u32>($($argument),*),
+            $crate::decode::Size::B64 => $select::<$($parameter,)* u64>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_size;
+
+/// Calls `$select::<C, .., Condition>` for the condition of a Jcc, SETcc or CMOVcc.
+macro_rules! for_condition {
+    ($code:expr, $select:ident::<$($parameter:ty),*>($($argument:expr),*)) => {
+        match $code {
+            ConditionCode::o => $select::<$($parameter,)* flags::O>($($argument),*),
+            ConditionCode::no => $select::<$($parameter,)* flags::No>($($argument),*),
+            ConditionCode::b => $select::<$($parameter,)* flags::B>($($argument),*),
+            ConditionCode::ae => $select::<$($parameter,)* flags::Ae>($($argument),*),
+            ConditionCode::e => $select::<$($parameter,)* flags::E>($($argument),*),
+            ConditionCode::ne => $select::<$($parameter,)* flags::Ne>($($argument),*),
+            ConditionCode::be => $select::<$($parameter,)* flags::Be>($($argument),*),
+            ConditionCode::a => $select::<$($parameter,)* flags::A>($($argument),*),
+            ConditionCode::s => $select::<$($parameter,)* flags::S>($($argument),*),
+            ConditionCode::ns => $select::<$($parameter,)* flags::Ns>($($argument),*),
+            ConditionCode::p => $select::<$($parameter,)* flags::P>($($argument),*),
+            ConditionCode::np => $select::<$($parameter,)* flags::Np>($($argument),*),
+            ConditionCode::l => $select::<$($parameter,)* flags::L>($($argument),*),
+            ConditionCode::ge => $select::<$($parameter,)* flags::Ge>($($argument),*),
+            ConditionCode::le => $select::<$($parameter,)* flags::Le>($($argument),*),
+            ConditionCode::g => $select::<$($parameter,)* flags::G>($($argument),*),
+            _ => None,
+        }
+    };
+}
+pub(crate) use for_condition;

@@ -1,0 +1,89 @@
+//! Which status flags are overwritten before anyone can look at them.
+
+use crate::decode::FlagsNeeded;
+use iced_x86::{Instruction, Mnemonic, OpKind};
+
+/// Whether the flags of the first of these instructions of a block are needed.
+///
+/// They are not if later instructions of the block overwrite all of them, and until then nothing reads one of them
+/// and nothing can stop, so that no fault, interrupt or observer sees them.
+#[must_use]
+pub(crate) fn of(instructions: &[Instruction]) -> FlagsNeeded {
+    let Some((first, rest)) = instructions.split_first() else { return FlagsNeeded::Yes };
+    let mut pending = first.rflags_modified();
+    for later in rest {
+        if later.rflags_read() & pending != 0 || !cannot_stop(later) {
+            return FlagsNeeded::Yes;
+        }
+        pending &= !certainly_written(later);
+        if pending == 0 {
+            return FlagsNeeded::No;
+        }
+    }
+    FlagsNeeded::Yes
+}
+
+/// Instructions on registers that always complete.
+fn cannot_stop(instruction: &Instruction) -> bool {
+    let register_only =
+        instruction.op_kinds().all(|kind| matches!(kind, OpKind::Register) || is_immediate(kind));
+    match instruction.mnemonic() {
+        Mnemonic::Lea => true,
+        Mnemonic::Add
+        | Mnemonic::Adc
+        | Mnemonic::Sub
+        | Mnemonic::Sbb
+        | Mnemonic::And
+        | Mnemonic::Or
+        | Mnemonic::Xor
+        | Mnemonic::Cmp
+        | Mnemonic::Test
+        | Mnemonic::Inc
+        | Mnemonic::Dec
+        | Mnemonic::Neg
+        | Mnemonic::Not
+        | Mnemonic::Mov
+        | Mnemonic::Movzx
+        | Mnemonic::Movsx
+        | Mnemonic::Movsxd
+        | Mnemonic::Shl
+        | Mnemonic::Shr
+        | Mnemonic::Sar
+        | Mnemonic::Rol
+        | Mnemonic::Ror
+        | Mnemonic::Imul
+        | Mnemonic::Bswap => register_only && is_general(instruction),
+        _ => false,
+    }
+}
+
+fn is_immediate(kind: OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Immediate8
+            | OpKind::Immediate16
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to16
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64
+    )
+}
+
+fn is_general(instruction: &Instruction) -> bool {
+    (0..instruction.op_count())
+        .filter(|&operand| instruction.op_kind(operand) == OpKind::Register)
+        .all(|operand| instruction.op_register(operand).is_gpr())
+}
+
+/// The flags that an instruction writes whatever its operands are: a shift by 0 writes none.
+fn certainly_written(instruction: &Instruction) -> u32 {
+    match instruction.mnemonic() {
+        Mnemonic::Shl | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror => {
+            let count = instruction.op_kind(1) == OpKind::Immediate8 && instruction.immediate8() & 0x1f != 0;
+            if count { instruction.rflags_modified() } else { 0 }
+        }
+        _ => instruction.rflags_modified(),
+    }
+}
