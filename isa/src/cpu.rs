@@ -91,7 +91,7 @@ pub trait Cpu: Sized {
     /// Copies code bytes for decoding; they are within one page to which a fetch has just been translated.
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]);
 
-    /// A number that only grows, and grows whenever a translation for execution may have changed.
+    /// A number of the translations for execution: under one number, an address always has the same translation.
     fn fetch_epoch(&self) -> u64;
 
     /// The engine keeps decoded code of this page: a later store to it must return [`Stop::CodeWrite`].

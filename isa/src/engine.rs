@@ -179,10 +179,11 @@ impl<C: Cpu> CodeCache<C> {
         }
     }
 
-    /// Changes whenever a translation for execution or the decoded code may have changed: both parts only grow.
+    /// Equal stamps mean equal translations for execution and equal decoded code. (A link would have to outlive 2^32
+    /// invalidations or drops to be taken for a current one.)
     #[inline(always)]
     fn stamp(&self, cpu: &C) -> u64 {
-        cpu.fetch_epoch() + self.drops
+        cpu.fetch_epoch() << 32 | self.drops & 0xffff_ffff
     }
 
     #[inline(always)]
