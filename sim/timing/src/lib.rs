@@ -1,1 +1,5 @@
-//! (being written)
+//! The cost of what the machine did, in cycles and by cause.
+
+pub mod stack;
+pub mod step;
+pub mod units;
