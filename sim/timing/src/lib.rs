@@ -1,5 +1,6 @@
 //! The cost of what the machine did, in cycles and by cause.
 
+pub mod processor;
 pub mod stack;
 pub mod step;
 pub mod units;
