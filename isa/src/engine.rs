@@ -13,7 +13,7 @@ use crate::record::Record;
 use core::cell::Cell;
 use rustc_hash::FxHashMap;
 
-/// Most instructions in a block.
+/// Most instructions in a block unless said otherwise.
 const BLOCK_INSTRUCTIONS: usize = 32;
 /// Entries of the table by linear address.
 const JUMP_ENTRIES: usize = 4096;
@@ -82,6 +82,8 @@ pub struct CodeCache<C> {
     by_page: FxHashMap<HostPhysicalAddress, Vec<BlockId>>,
     jumps: Box<[Link]>,
     drops: u64,
+    /// Most instructions in a block.
+    longest: usize,
 }
 
 impl<C: Cpu> Default for CodeCache<C> {
@@ -93,6 +95,7 @@ impl<C: Cpu> Default for CodeCache<C> {
             by_page: FxHashMap::default(),
             jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
             drops: 0,
+            longest: BLOCK_INSTRUCTIONS,
         }
     }
 }
@@ -102,6 +105,13 @@ impl<C: Cpu> CodeCache<C> {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty cache for a caller who runs one instruction at a time: each is a block of its own, so that none is
+    /// decoded more than once.
+    #[must_use]
+    pub fn of_single_instructions() -> Self {
+        Self { longest: 1, ..Self::default() }
     }
 
     /// Blocks that are decoded now.
@@ -131,7 +141,7 @@ impl<C: Cpu> CodeCache<C> {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = Self { drops: self.drops + 1, ..Self::default() };
+        *self = Self { drops: self.drops + 1, longest: self.longest, ..Self::default() };
     }
 
     /// Runs at most `budget` instructions.
@@ -226,7 +236,7 @@ impl<C: Cpu> CodeCache<C> {
         if let Some(&id) = self.by_place.get(&(physical, None)) {
             return Ok(id);
         }
-        let block = block::build(cpu, rip, physical, BLOCK_INSTRUCTIONS)?;
+        let block = block::build(cpu, rip, physical, self.longest)?;
         let place = (physical, block.second_page);
         match self.by_place.get(&place) {
             Some(&id) => Ok(id),

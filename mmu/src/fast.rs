@@ -9,10 +9,10 @@
 //! changes, and drops what the TLB drops.
 
 use crate::ram::{Backing, Ram};
-use crate::scalar::Scalar;
 use crate::translation::PageSize;
 use core::ptr::NonNull;
 use isa::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
 use std::sync::Arc;
 
 /// Pages that the map can hold.

@@ -15,9 +15,9 @@ use crate::context::Context;
 use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
-use crate::scalar::Scalar;
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
 use observe::Observations;
 use views::{View, Views};
 

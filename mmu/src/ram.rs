@@ -5,9 +5,9 @@
 //! in and out, so that the host pointers in the [fast map](crate::fast) never alias a Rust reference. Like a
 //! [`Cell`](core::cell::Cell), RAM is written through `&self` and cannot be shared between threads.
 
-use crate::scalar::Scalar;
 use core::{marker::PhantomData, ptr::NonNull};
 use isa::address::{HostPhysicalAddress, PAGE_SIZE};
+use isa::width::Scalar;
 use std::sync::Arc;
 
 /// Why RAM could not be made or an access to it was refused.

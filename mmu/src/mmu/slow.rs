@@ -5,10 +5,10 @@ use super::observe::Access;
 use crate::fast::Allowed;
 use crate::fault::Fault;
 use crate::paging;
-use crate::scalar::Scalar;
 use crate::tlb::{Globals, Invalidation, Lookup, Pcids};
 use crate::translation::Translation;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
 
 impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// Translates an address as an access does, flags, TLB and report included, without touching data.
