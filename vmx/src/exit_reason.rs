@@ -3,10 +3,10 @@
 //! The rows are `vmx/data/exit_reasons.csv`.
 //!
 //! What the manual leaves open: reasons 84 and 85 (immediate forms of RDMSR and WRMSRNS) are not in the editions of
-//! appendix C that were at hand. Two implementations agree that they are the exits of the immediate forms, with the MSR's
-//! index as exit qualification and the register operand in bits 6:3 of the instruction information; one of them, written
-//! by the vendor, leaves the implicit WRMSRNS with reason 32, as 30.2.1 has it, and the other gives it reason 85. Here
-//! the implicit form has reason 32. Reason 70 (ENCLV) is no longer listed by revision 092.
+//! appendix C that were at hand. Two implementations agree on both numbers; one, written by the vendor, also gives the
+//! MSR's index as exit qualification and the register operand in bits 6:3 of the instruction information. The other gives
+//! reason 85 to the implicit WRMSRNS as well; here that form has reason 32 and exit qualification 1, as 30.2.1 has it.
+//! Reason 70 (ENCLV) is no longer listed by revision 092.
 
 mod reasons;
 #[cfg(test)]
