@@ -10,12 +10,16 @@ use crate::record::Handler;
 
 pub(crate) mod arithmetic;
 pub(crate) mod control;
+pub(crate) mod simd;
 mod transfer;
 
 /// The handler for a form, or none if the engine does not model it.
 #[must_use]
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    arithmetic::select(form).or_else(|| transfer::select(form)).or_else(|| control::select(form))
+    arithmetic::select(form)
+        .or_else(|| transfer::select(form))
+        .or_else(|| control::select(form))
+        .or_else(|| simd::select(form))
 }
 
 /// Calls `$select::<C, .., W>` for the operand size in `$size`.
