@@ -16,6 +16,7 @@ use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
+use crate::translation::PageSize;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use observe::Observations;
@@ -148,7 +149,10 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     /// Removes translations from the TLB and from everything derived from it.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
-        let reach = self.tlb.reach();
+        let reach = match invalidation {
+            Invalidation::Address { address, .. } => self.tlb.invalidation_reach(address),
+            _ => PageSize::Size4K,
+        };
         let dropped = self.tlb.invalidate(invalidation);
         self.views.invalidate(invalidation, reach);
         dropped

@@ -15,7 +15,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-pub use geometry::{ArrayGeometry, Geometry, GeometryError, Index, Replacement};
+pub use geometry::{ArrayGeometry, Geometry, GeometryError, GeometryProblem, Index, Replacement};
 pub use invalidate::{Dropped, Globals, Invalidation, Pcids};
 
 use crate::context::Context;
@@ -61,15 +61,6 @@ pub enum Selected {
     AfterLoss,
 }
 
-/// How far around an address an invalidation of it may reach.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reach {
-    /// The page of this size.
-    Page(PageSize),
-    /// Pieces of a large page, wherever they are.
-    Pieces,
-}
-
 /// An entry that lost its way to another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Evicted {
@@ -98,8 +89,6 @@ pub struct Tlb {
     current: TagPair,
     space: TagSpace,
     clock: u64,
-    /// Entries that are pieces of a larger guest page; an upper bound.
-    fractured: u64,
     /// How often all entries were forgotten for want of tags.
     losses: u64,
 }
@@ -132,7 +121,7 @@ impl Tlb {
         let mut tags = Tags::default();
         let current = tags.pair(space).unwrap_or_default();
         let level1 = [data, store, instruction];
-        Ok(Self { arrays, level1, level2, tags, current, space, clock: 0, fractured: 0, losses: 0 })
+        Ok(Self { arrays, level1, level2, tags, current, space, clock: 0, losses: 0 })
     }
 
     /// Makes the tag of `context` the current one. Nothing is invalidated.
@@ -258,11 +247,7 @@ impl Tlb {
                 (array, self.arrays[array].candidate(size, address, tag, &self.tags))
             })
             .min_by_key(|(_, way)| way.rank)?;
-        let evicted = self.arrays[array].replace(way, translation, tag, self.clock, &mut self.tags);
-        if translation.guest_size > size {
-            self.fractured += 1;
-        }
-        evicted
+        self.arrays[array].replace(way, translation, tag, self.clock, &mut self.tags)
     }
 
     /// Number of entries that a lookup under some tag can still find.
@@ -280,36 +265,42 @@ impl Tlb {
         }
     }
 
-    /// How far an invalidation of one address may reach.
-    pub(crate) fn reach(&self) -> Reach {
+    /// The size of the largest page that one entry covers.
+    pub(crate) fn reach(&self) -> PageSize {
         let used = |size: &PageSize| self.arrays.iter().any(|array| array.uses(*size));
-        if self.fractured != 0 {
-            return Reach::Pieces;
-        }
-        Reach::Page(PageSize::ALL.into_iter().rev().find(used).unwrap_or(PageSize::Size4K))
+        PageSize::ALL.into_iter().rev().find(used).unwrap_or(PageSize::Size4K)
+    }
+
+    /// The size of the page around `address` beyond which an invalidation of the address removes nothing.
+    pub(crate) fn invalidation_reach(&self, address: LinearAddress) -> PageSize {
+        let pieces = |size: &PageSize| self.arrays.iter().any(|array| array.may_hold_pieces(address, *size));
+        PageSize::ALL.into_iter().rev().find(pieces).map_or(self.reach(), |size| size.max(self.reach()))
     }
 
     /// Gives the current space tags that are not retired.
     fn refresh_tags(&mut self) {
-        self.current = match self.tags.pair(self.space) {
-            Some(pair) => pair,
-            None => {
-                self.collect();
-                self.tags.pair(self.space).unwrap_or_default()
-            }
-        };
+        let found = self.tags.pair(self.space).or_else(|| {
+            self.collect();
+            self.tags.pair(self.space)
+        });
+        self.current = found.unwrap_or_else(|| self.forget_all());
     }
 
-    /// Frees the ways of retired tags, so that the tags can be used again; when none is retired, forgets everything.
+    /// Makes the numbers of retired and unused tags available again.
     fn collect(&mut self) {
-        if !self.tags.any_retired() {
-            self.tags.retire(|_| true);
-            self.losses += 1;
-        }
+        self.tags.retire_unused();
         for array in &mut self.arrays {
             array.free_retired(&self.tags);
         }
         self.tags.recycle();
+    }
+
+    /// Forgets every entry, so that all numbers are available again.
+    fn forget_all(&mut self) -> TagPair {
+        self.losses += 1;
+        self.tags.retire(|_| true);
+        self.collect();
+        self.tags.pair(self.space).unwrap_or_default()
     }
 }
 

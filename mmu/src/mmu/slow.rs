@@ -168,8 +168,9 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
             }
             Lookup::Miss => self.walk(access),
             Lookup::Refused => {
+                let reach = self.tlb.reach();
                 self.tlb.drop_current(linear);
-                self.views.forget_current(linear, self.tlb.reach());
+                self.views.forget_current(linear, reach);
                 self.walk(access)
             }
         }

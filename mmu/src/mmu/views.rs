@@ -6,8 +6,8 @@
 use super::ContextChange;
 use crate::context::{Context, PagingMode};
 use crate::fast::FastMap;
-use crate::tlb::{Evicted, Invalidation, Reach, TagSpace};
-use crate::translation::Requirement;
+use crate::tlb::{Evicted, Invalidation, TagSpace};
+use crate::translation::{PageSize, Requirement};
 use core::ptr::NonNull;
 use isa::address::{AccessKind, LinearAddress};
 
@@ -102,13 +102,13 @@ impl Views {
     }
 
     /// Drops what an invalidation covers.
-    pub(super) fn invalidate(&mut self, invalidation: Invalidation, reach: Reach) {
+    pub(super) fn invalidate(&mut self, invalidation: Invalidation, reach: PageSize) {
         self.each(|view, fast, epoch, epochs| {
             if !invalidation.covers_space(view.space) {
                 return;
             }
             match invalidation {
-                Invalidation::Address { address, .. } => forget(fast, address, reach),
+                Invalidation::Address { address, .. } => fast.forget(address, reach),
                 _ => fast.clear(),
             }
             *epochs += 1;
@@ -135,11 +135,11 @@ impl Views {
     }
 
     /// Drops the page around an address from the views of the current tag. Fetches may go on.
-    pub(super) fn forget_current(&mut self, address: LinearAddress, reach: Reach) {
+    pub(super) fn forget_current(&mut self, address: LinearAddress, reach: PageSize) {
         let space = self.view.space;
         self.each(|view, fast, _, _| {
             if view.space.shares_globals(space) {
-                forget(fast, address, reach);
+                fast.forget(address, reach);
             }
         });
     }
@@ -155,12 +155,5 @@ impl Views {
         for Parked { view, fast, epoch, .. } in parked {
             action(view, fast, epoch, epochs);
         }
-    }
-}
-
-fn forget(fast: &mut FastMap, address: LinearAddress, reach: Reach) {
-    match reach {
-        Reach::Page(size) => fast.forget(address, size),
-        Reach::Pieces => fast.clear(),
     }
 }

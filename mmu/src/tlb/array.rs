@@ -71,6 +71,15 @@ pub(super) struct Array {
     replacement: Replacement,
     /// Ways in use by page size, those of retired tags among them.
     used: [u32; 3],
+    /// Of those, the pieces of larger guest pages, in buckets by guest page.
+    pieces: Vec<u32>,
+}
+
+/// Buckets for pieces of larger guest pages.
+const BUCKETS: usize = 1024;
+
+const fn bucket(address: LinearAddress, guest_size: PageSize) -> usize {
+    (address.0 >> guest_size.shift()) as usize % BUCKETS
 }
 
 impl Array {
@@ -85,6 +94,7 @@ impl Array {
             index: shape.index,
             replacement: shape.replacement,
             used: [0; 3],
+            pieces: vec![0; BUCKETS],
         }
     }
 
@@ -157,20 +167,31 @@ impl Array {
         self.keys[way.slot] = Key::new(translation.linear, translation.size, tag);
         self.payloads[way.slot] = Payload { translation: Some(translation), stamp: clock };
         self.used[translation.size as usize] += 1;
+        if translation.guest_size > translation.size {
+            self.pieces[bucket(translation.linear, translation.guest_size)] += 1;
+        }
         tags.entry_added(tag);
         evicted
     }
 
     /// Frees a way; returns what was in it, unless its tag was retired.
     fn free(&mut self, slot: usize, tags: &mut Tags) -> Option<Evicted> {
-        let key = core::mem::replace(&mut self.keys[slot], Key::FREE);
-        if key == Key::FREE {
-            return None;
-        }
-        self.used[key.size() as usize] -= 1;
+        let key = self.vacate(slot)?;
         let meaning = tags.meaning(key.tag())?;
         tags.entry_removed(key.tag());
         Some(Evicted { meaning, address: key.address(), size: key.size() })
+    }
+
+    fn vacate(&mut self, slot: usize) -> Option<Key> {
+        let key = core::mem::replace(&mut self.keys[slot], Key::FREE);
+        let translation = self.payloads[slot].translation.take();
+        if let Some(Translation { linear, guest_size, size, .. }) = translation {
+            self.used[size as usize] -= 1;
+            if guest_size > size {
+                self.pieces[bucket(linear, guest_size)] -= 1;
+            }
+        }
+        (key != Key::FREE).then_some(key)
     }
 
     /// Drops the entries of the pages around `address` under one tag; returns how many.
@@ -186,12 +207,15 @@ impl Array {
 
     /// Drops every entry that is a piece of a guest page around `address` and whose tag is listed.
     pub(super) fn drop_pieces(&mut self, address: LinearAddress, listed: &[Tag], tags: &mut Tags) -> u64 {
+        if !PageSize::ALL.into_iter().any(|size| self.may_hold_pieces(address, size)) {
+            return 0;
+        }
         let mut dropped = 0;
         for slot in 0..self.keys.len() {
             let Some(translation) = self.payloads[slot].translation else { continue };
             let same_page = (translation.linear.0 ^ address.0) & !translation.guest_size.offset_mask() == 0;
             let key = self.keys[slot];
-            if key != Key::FREE && same_page && listed.binary_search(&key.tag()).is_ok() {
+            if same_page && listed.binary_search(&key.tag()).is_ok() {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }
@@ -200,10 +224,10 @@ impl Array {
 
     /// Frees the ways of retired tags.
     pub(super) fn free_retired(&mut self, tags: &Tags) {
-        for key in &mut self.keys {
-            if *key != Key::FREE && tags.is_retired(key.tag()) {
-                self.used[key.size() as usize] -= 1;
-                *key = Key::FREE;
+        for slot in 0..self.keys.len() {
+            let key = self.keys[slot];
+            if key != Key::FREE && tags.is_retired(key.tag()) {
+                self.vacate(slot);
             }
         }
     }
@@ -213,11 +237,8 @@ impl Array {
         self.used[size as usize] != 0
     }
 
-    /// Whether an entry is a piece of a larger guest page.
-    pub(super) fn holds_pieces(&self) -> bool {
-        self.keys.iter().zip(&self.payloads).any(|(&key, payload)| {
-            let piece = |translation: Translation| translation.guest_size > translation.size;
-            key != Key::FREE && payload.translation.is_some_and(piece)
-        })
+    /// Whether pieces of the guest page of a size around `address` may be in the array.
+    pub(super) fn may_hold_pieces(&self, address: LinearAddress, guest_size: PageSize) -> bool {
+        guest_size != PageSize::Size4K && self.pieces[bucket(address, guest_size)] != 0
     }
 }

@@ -131,12 +131,7 @@ impl Tlb {
             for &tag in &tags {
                 dropped += array.drop_page(address, tag, &mut self.tags);
             }
-        }
-        if self.fractured != 0 {
-            for array in &mut self.arrays {
-                dropped += array.drop_pieces(address, &tags, &mut self.tags);
-            }
-            self.fractured = self.arrays.iter().filter(|array| array.holds_pieces()).count() as u64;
+            dropped += array.drop_pieces(address, &tags, &mut self.tags);
         }
         dropped
     }

@@ -81,7 +81,6 @@ pub(crate) struct Tags {
     by_meaning: FxHashMap<TagMeaning, Tag>,
     slots: Vec<Slot>,
     free: Vec<Tag>,
-    retired: usize,
     limit: usize,
 }
 
@@ -96,7 +95,7 @@ impl Tags {
     pub(crate) fn with_limit(limit: usize) -> Self {
         let never_used = Slot { meaning: None, entries: 0 };
         let slots = vec![never_used];
-        Self { by_meaning: FxHashMap::default(), slots, free: Vec::new(), retired: 0, limit }
+        Self { by_meaning: FxHashMap::default(), slots, free: Vec::new(), limit }
     }
 
     /// The tags of a space, or `None` when there are no numbers left.
@@ -138,7 +137,7 @@ impl Tags {
 
     /// Retires the tags that `covers` holds for; returns the number of entries that can no longer be found.
     pub(crate) fn retire(&mut self, covers: impl Fn(TagMeaning) -> bool) -> u64 {
-        let Self { by_meaning, slots, retired, .. } = self;
+        let Self { by_meaning, slots, .. } = self;
         let mut dropped = 0;
         by_meaning.retain(|&meaning, tag| {
             let slot = &mut slots[usize::from(tag.0)];
@@ -148,7 +147,6 @@ impl Tags {
             }
             dropped += u64::from(slot.entries);
             *slot = Slot { meaning: None, entries: 0 };
-            *retired += 1;
             false
         });
         dropped
@@ -175,8 +173,16 @@ impl Tags {
         self.slots.iter().map(|slot| u64::from(slot.entries)).sum()
     }
 
-    pub(crate) const fn any_retired(&self) -> bool {
-        self.retired != 0
+    /// Retires the tags that no entry has.
+    pub(crate) fn retire_unused(&mut self) {
+        let Self { by_meaning, slots, .. } = self;
+        by_meaning.retain(|_, tag| {
+            let slot = &mut slots[usize::from(tag.0)];
+            if slot.entries == 0 {
+                slot.meaning = None;
+            }
+            slot.entries != 0
+        });
     }
 
     /// Makes the retired tags available again. No entry may hold one.
@@ -187,6 +193,5 @@ impl Tags {
                 self.free.push(Tag(number as u16));
             }
         }
-        self.retired = 0;
     }
 }
