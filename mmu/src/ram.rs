@@ -292,11 +292,21 @@ impl CodePages {
 #[cfg(not(miri))]
 pub(crate) struct Backing(memmap2::MmapMut);
 
+/// RAM up to this size is expected to be used densely, so that large host pages cost little memory; they save most
+/// of the host's own TLB misses. Larger RAM stays sparse.
+#[cfg(not(miri))]
+const DENSE: u64 = 4 << 30;
+
 #[cfg(not(miri))]
 impl Backing {
     fn new(bytes: u64) -> std::io::Result<Self> {
         let length = usize::try_from(bytes).map_err(std::io::Error::other)?;
-        memmap2::MmapOptions::new().len(length).no_reserve_swap().map_anon().map(Self)
+        let mapping = memmap2::MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
+        if bytes <= DENSE {
+            // Advice only: a host that has no large pages runs slower, not differently.
+            let _ = mapping.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self(mapping))
     }
 
     fn base(&mut self) -> NonNull<u8> {

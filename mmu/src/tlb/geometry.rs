@@ -149,7 +149,7 @@ impl Geometry {
         };
         Self {
             level1_instruction: level(512),
-            level1_data: level(2048),
+            level1_data: level(16384),
             level1_store: vec![],
             level2: vec![],
         }
