@@ -14,11 +14,18 @@ use crate::state::{Slot, State};
 use crate::width::Scalar;
 use core::marker::PhantomData;
 
+mod float_arithmetic;
+mod float_compare;
+mod float_convert;
+mod float_state;
 pub(crate) mod lanes;
 
 /// The handler for a form of these families.
-pub(crate) fn select<C: Cpu>(_form: &Form<'_>) -> Option<Handler<C>> {
-    None
+pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
+    float_arithmetic::select(form)
+        .or_else(|| float_compare::select(form))
+        .or_else(|| float_convert::select(form))
+        .or_else(|| float_state::select(form))
 }
 
 /// The content of the XMM register that a slot stands for.
