@@ -173,7 +173,7 @@ impl From<&Registers> for State {
             flags: Flags::new(registers.rflags),
             xmm: registers.xmm,
             mxcsr: registers.mxcsr,
-            float_flags: Collection::default(),
+            float_flags: Collection::EachOperation,
             x87: registers.x87,
         }
     }

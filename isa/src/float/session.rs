@@ -7,10 +7,9 @@ use crate::cpu::{Cpu, Stopped};
 use crate::state::State;
 
 /// Where the exception flags of an operation under the default control go.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Collection {
     /// Each operation adds its flags to the guest's MXCSR.
-    #[default]
     EachOperation,
     /// They stay in the host's MXCSR until somebody looks.
     Host,

@@ -5,9 +5,12 @@ use super::portable;
 use crate::cpu::{Cpu, Stopped};
 use crate::state::State;
 
-/// Where exception flags go: each operation adds them to the guest's MXCSR.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Collection;
+/// Where exception flags go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Collection {
+    /// Each operation adds its flags to the guest's MXCSR.
+    EachOperation,
+}
 
 /// Nothing: flags do not gather.
 pub(crate) struct Session;
@@ -37,5 +40,7 @@ pub(crate) fn apply<O: Operation>(
 
 impl State {
     /// [`State::mxcsr`] is always exact.
-    pub(crate) fn collect_float_flags(&mut self) {}
+    pub(crate) fn collect_float_flags(&mut self) {
+        let Collection::EachOperation = self.float_flags;
+    }
 }

@@ -145,7 +145,7 @@ fn quotient(a: Exact, b: Exact, sign: Sign) -> Exact {
     let shift = a.significand.leading_zeros() - 1;
     let dividend = a.significand << shift;
     let quotient = dividend / b.significand;
-    let sticky = u128::from(dividend % b.significand != 0);
+    let sticky = u128::from(!dividend.is_multiple_of(b.significand));
     Exact { sign, exponent: a.exponent - b.exponent - shift.cast_signed(), significand: quotient | sticky }
 }
 

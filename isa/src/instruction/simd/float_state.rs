@@ -95,7 +95,7 @@ impl Pointers for Promoted {
 /// The address of the area.
 fn area<C: Cpu>(cpu: &C, record: &Record<C>) -> Result<LinearAddress, Stopped> {
     let at = record.linear_address(cpu.state());
-    if at.0 % 16 == 0 { Ok(at) } else { Err(Stop::GENERAL_PROTECTION.into()) }
+    if at.0.is_multiple_of(16) { Ok(at) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
 /// The first bytes are tried and the last are written before the others: the area is on two pages at most, so a page

@@ -14,15 +14,31 @@ use crate::state::{Slot, State};
 use crate::width::Scalar;
 use core::marker::PhantomData;
 
+mod aes;
+mod carryless;
+mod comparison;
+mod element;
 mod float_arithmetic;
 mod float_compare;
 mod float_convert;
 mod float_state;
+mod integer;
 pub(crate) mod lanes;
+mod shift;
+mod shuffle;
+mod transfer;
 
 /// The handler for a form of these families.
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    float_arithmetic::select(form)
+    transfer::select(form)
+        .or_else(|| integer::select(form))
+        .or_else(|| shift::select(form))
+        .or_else(|| shuffle::select(form))
+        .or_else(|| element::select(form))
+        .or_else(|| comparison::select(form))
+        .or_else(|| aes::select(form))
+        .or_else(|| carryless::select(form))
+        .or_else(|| float_arithmetic::select(form))
         .or_else(|| float_compare::select(form))
         .or_else(|| float_convert::select(form))
         .or_else(|| float_state::select(form))
@@ -92,6 +108,16 @@ impl VectorSource for Xmm {
     #[inline(always)]
     fn load<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>) -> Result<S, Stopped> {
         Ok(S::from_u128(xmm(cpu.state(), record.source)))
+    }
+}
+
+/// The general-purpose register in [`Record::source`].
+pub(crate) struct General;
+
+impl VectorSource for General {
+    #[inline(always)]
+    fn load<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>) -> Result<S, Stopped> {
+        Ok(S::from_u128(u128::from(cpu.state().slot(record.source))))
     }
 }
 
