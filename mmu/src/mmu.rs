@@ -5,9 +5,6 @@ mod observe;
 mod slow;
 mod views;
 
-#[cfg(test)]
-mod tests;
-
 pub use bulk::Run;
 pub use observe::{AccessReport, Hit};
 
@@ -158,8 +155,11 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         dropped
     }
 
-    /// A number that changes whenever the translation of a fetch may have changed: two fetches of one address
-    /// under one epoch are of the same host-physical page.
+    /// A number that stands for the current view and what has been invalidated in it.
+    ///
+    /// While it is the same, a fetch translation that was used may be used again: no invalidation that covers the
+    /// current tag, page faults among them, and no change of tag or rights lies between. A context that comes back
+    /// brings back its number, unless it was invalidated meanwhile.
     #[inline(always)]
     #[must_use]
     pub const fn epoch(&self) -> u64 {
