@@ -205,7 +205,7 @@ fn access<W: Scalar, const OBSERVED: bool>(
     let found = match (kind, numbers.one_in(2)) {
         (AccessKind::Read, _) => mmu.read::<W>(at),
         (_, true) => mmu.modify(at, |_: W| value),
-        (_, false) => mmu.write(at, value).and_then(|()| expected),
+        (_, false) => mmu.write(at, value).and(expected),
     };
     assert_eq!(found, expected, "{kind:?} {at:?} {:?}", mmu.context());
     if kind == AccessKind::Write && found.is_ok() {
