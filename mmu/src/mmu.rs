@@ -15,6 +15,7 @@ use crate::ram::{CodeMark, Ram};
 use crate::scalar::Scalar;
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
 use crate::translation::PageSize;
+use crate::walk::FlagUpdates;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use observe::Observations;
 use views::{View, Views};
@@ -34,6 +35,7 @@ pub struct Mmu<const OBSERVED: bool> {
     views: Views,
     context: Context,
     observations: Observations,
+    updates: FlagUpdates,
 }
 
 /// What a change of context meant for translations.
@@ -65,7 +67,14 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         let mut tlb = Tlb::new(geometry)?;
         tlb.select(&context);
         let views = Views::new(View::of(&context));
-        Ok(Self { ram, tlb, views, context, observations: Observations::default() })
+        Ok(Self {
+            ram,
+            tlb,
+            views,
+            context,
+            observations: Observations::default(),
+            updates: FlagUpdates::default(),
+        })
     }
 
     /// Reads a value.

@@ -4,7 +4,7 @@
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use mmu::ept::{EptLevels, EptPermissions};
 use mmu::paging::walk;
-use mmu::ram::RamError;
+use mmu::ram::{AccessError, RamError};
 use mmu::tables::{EptTables, FrameAllocator, Home, PagePermissions, PageTables, TablesError};
 use mmu::{Context, PageSize, PagingMode, Ram};
 
@@ -121,7 +121,7 @@ fn ram_refuses_sizes_that_cannot_be_and_addresses_outside() {
     let last = HostPhysicalAddress(0x1fff);
     ram.write(last, 1_u8).unwrap();
     assert_eq!(ram.read::<u8>(last).unwrap(), 1);
-    assert!(matches!(ram.read::<u16>(last), Err(RamError::Outside { bytes: 2, .. })));
+    assert!(matches!(ram.read::<u16>(last), Err(AccessError::Outside { bytes: 2, .. })));
     assert!(ram.write(HostPhysicalAddress(u64::MAX), 1_u128).is_err());
     assert!(ram.copy_out(last, &mut [0; 2]).is_err());
     assert!(ram.copy_in(last, &[0; 2]).is_err());
