@@ -68,13 +68,13 @@ impl Random {
         let corner = self.pick(&[0, 1 << fraction, one, infinity, infinity | 1 << (fraction - 1), all >> 1]);
         let near = self.pick(&[0, 0, 1, 2, all]);
         let short = (all << self.below(fraction as usize)) & self.next() & ((1 << fraction) - 1);
-        let middle = (one - (70 << fraction)) + exponent | short;
+        let middle = ((one - (70 << fraction)) + exponent) | short;
         let low = exponent | short;
         let magnitude = match self.below(8) {
             0 | 1 => corner.wrapping_add(near),
             2 | 3 => middle,
             4 => low,
-            5 => infinity - exponent - (1 << fraction) | short,
+            5 => (infinity - exponent - (1 << fraction)) | short,
             6 => one / 2 + exponent / 2,
             _ => self.next(),
         };
