@@ -47,6 +47,14 @@ pub enum SpaceError {
         /// Why.
         source: TablesError,
     },
+    /// An access to a page that is mapped with all permissions is refused.
+    #[error("cannot access {at}: {fault}")]
+    Access {
+        /// The address.
+        at: LinearAddress,
+        /// Why.
+        fault: mmu::Fault,
+    },
     /// RAM refuses it.
     #[error(transparent)]
     Ram(#[from] AccessError),
