@@ -10,6 +10,7 @@ use crate::record::Handler;
 
 pub(crate) mod arithmetic;
 pub(crate) mod control;
+mod multiply;
 mod shift;
 mod transfer;
 
@@ -20,6 +21,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| transfer::select(form))
         .or_else(|| control::select(form))
         .or_else(|| shift::select(form))
+        .or_else(|| multiply::select(form))
 }
 
 /// Calls `$select::<C, .., W>` for the operand size in `$size`.
