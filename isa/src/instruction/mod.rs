@@ -9,6 +9,7 @@ use crate::decode::Form;
 use crate::record::Handler;
 
 pub(crate) mod arithmetic;
+mod bits;
 pub(crate) mod control;
 mod multiply;
 mod shift;
@@ -22,6 +23,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| control::select(form))
         .or_else(|| shift::select(form))
         .or_else(|| multiply::select(form))
+        .or_else(|| bits::select(form))
 }
 
 /// Calls `$select::<C, .., W>` for the operand size in `$size`.
