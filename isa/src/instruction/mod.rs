@@ -10,6 +10,7 @@ use crate::record::Handler;
 
 pub(crate) mod arithmetic;
 mod bits;
+mod bytes;
 pub(crate) mod control;
 mod multiply;
 mod shift;
@@ -24,6 +25,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| shift::select(form))
         .or_else(|| multiply::select(form))
         .or_else(|| bits::select(form))
+        .or_else(|| bytes::select(form))
 }
 
 /// Calls `$select::<C, .., W>` for the operand size in `$size`.

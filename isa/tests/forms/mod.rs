@@ -1,5 +1,6 @@
 //! Every 64-bit form of an instruction, encoded: the table of operand kinds of iced-x86 with registers, addresses
 //! and immediates put in.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use iced_x86::{
     Code, Encoder, EncodingKind, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind as Operand, OpKind,

@@ -1,4 +1,5 @@
 //! Runs one instruction on the smallest machine, for tables of (in, in, out, flags).
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use isa::cpu::Stop;
 use isa::engine::CodeCache;
