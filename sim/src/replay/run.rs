@@ -224,7 +224,7 @@ impl<P: FnMut(u64)> Replay<P> {
         self.index += 1;
         let computed = self.machine.registers();
         let mut actual = computed;
-        let difference = verify::registers(step, &mut actual);
+        let difference = verify::registers(step, &before, &mut actual);
         let machine = &self.machine;
         let difference = difference
             .or_else(|| verify::stores(step, |at, bytes| machine.peek(at, bytes), &mut self.buffer));
