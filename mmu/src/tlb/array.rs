@@ -250,7 +250,7 @@ impl Array {
     pub(super) fn drop_page(&mut self, address: LinearAddress, tag: Tag, tags: &mut Tags) -> u64 {
         let mut dropped = 0;
         for size in PageSize::ALL {
-            while let Some(slot) = self.slot_of(size, address, TagPair { own: tag, global: tag }) {
+            if let Some(slot) = self.slot_of(size, address, TagPair { own: tag, global: tag }) {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }
