@@ -9,11 +9,12 @@
 use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::block::{self, Block, Ending};
 use crate::cpu::{Cpu, Stop, Stopped};
+use crate::float::Session;
 use crate::record::Record;
 use core::cell::Cell;
 use rustc_hash::FxHashMap;
 
-/// Most instructions in a block.
+/// Most instructions in a block unless said otherwise.
 const BLOCK_INSTRUCTIONS: usize = 32;
 /// Entries of the table by linear address.
 const JUMP_ENTRIES: usize = 4096;
@@ -82,6 +83,8 @@ pub struct CodeCache<C> {
     by_page: FxHashMap<HostPhysicalAddress, Vec<BlockId>>,
     jumps: Box<[Link]>,
     drops: u64,
+    /// Most instructions in a block.
+    longest: usize,
 }
 
 impl<C: Cpu> Default for CodeCache<C> {
@@ -93,6 +96,7 @@ impl<C: Cpu> Default for CodeCache<C> {
             by_page: FxHashMap::default(),
             jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
             drops: 0,
+            longest: BLOCK_INSTRUCTIONS,
         }
     }
 }
@@ -102,6 +106,13 @@ impl<C: Cpu> CodeCache<C> {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty cache for a caller who runs one instruction at a time: each is a block of its own, so that none is
+    /// decoded more than once.
+    #[must_use]
+    pub fn of_single_instructions() -> Self {
+        Self { longest: 1, ..Self::default() }
     }
 
     /// Blocks that are decoded now.
@@ -131,12 +142,13 @@ impl<C: Cpu> CodeCache<C> {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = Self { drops: self.drops + 1, ..Self::default() };
+        *self = Self { drops: self.drops + 1, longest: self.longest, ..Self::default() };
     }
 
     /// Runs at most `budget` instructions.
     #[inline(never)]
     pub fn run(&mut self, cpu: &mut C, budget: u64) -> Run {
+        let session = Session::open(cpu);
         let mut left = budget;
         let mut outcome = self.run_blocks(cpu, &mut left);
         while let Some(page) = code_write(&outcome) {
@@ -148,6 +160,7 @@ impl<C: Cpu> CodeCache<C> {
                 outcome = self.run_blocks(cpu, &mut left);
             }
         }
+        session.close(cpu.state_mut());
         let executed = budget - left;
         match outcome {
             Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },
@@ -179,10 +192,11 @@ impl<C: Cpu> CodeCache<C> {
         }
     }
 
-    /// Changes whenever a translation for execution or the decoded code may have changed: both parts only grow.
+    /// Equal stamps mean equal translations for execution and equal decoded code. (A link would have to outlive 2^32
+    /// invalidations or drops to be taken for a current one.)
     #[inline(always)]
     fn stamp(&self, cpu: &C) -> u64 {
-        cpu.fetch_epoch() + self.drops
+        cpu.fetch_epoch() << 32 | self.drops & 0xffff_ffff
     }
 
     #[inline(always)]
@@ -225,7 +239,7 @@ impl<C: Cpu> CodeCache<C> {
         if let Some(&id) = self.by_place.get(&(physical, None)) {
             return Ok(id);
         }
-        let block = block::build(cpu, rip, physical, BLOCK_INSTRUCTIONS)?;
+        let block = block::build(cpu, rip, physical, self.longest)?;
         let place = (physical, block.second_page);
         match self.by_place.get(&place) {
             Some(&id) => Ok(id),
