@@ -1,7 +1,7 @@
 //! Which status flags are overwritten before anyone can look at them.
 
 use crate::decode::FlagsNeeded;
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind};
 
 /// Whether the flags of the first of these instructions of a block are needed.
 ///
@@ -28,7 +28,19 @@ fn cannot_stop(instruction: &Instruction) -> bool {
     let register_only =
         instruction.op_kinds().all(|kind| matches!(kind, OpKind::Register) || is_immediate(kind));
     match instruction.mnemonic() {
-        Mnemonic::Lea => true,
+        Mnemonic::Lea
+        | Mnemonic::Nop
+        | Mnemonic::Endbr64
+        | Mnemonic::Clc
+        | Mnemonic::Stc
+        | Mnemonic::Cmc
+        | Mnemonic::Cld
+        | Mnemonic::Std
+        | Mnemonic::Lahf
+        | Mnemonic::Sahf => true,
+        Mnemonic::Xchg | Mnemonic::Xadd | Mnemonic::Cmpxchg => register_only && is_general(instruction),
+        // SETcc and CMOVcc; the jumps have other operands.
+        _ if instruction.condition_code() != ConditionCode::None => register_only && is_general(instruction),
         Mnemonic::Add
         | Mnemonic::Adc
         | Mnemonic::Sub

@@ -22,7 +22,10 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Mnemonic::Int => Some(|_, record| Err(Stop::SoftwareInterrupt(record.immediate as u8).into())),
         Mnemonic::Int1 => Some(|_, _| Err(Stop::SoftwareInterrupt(1).into())),
         Mnemonic::Int3 => Some(|_, _| Err(Stop::SoftwareInterrupt(3).into())),
-        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => Some(|_, _| Err(Stop::INVALID_OPCODE.into())),
+        // An encoding without meaning, or LOCK where it is not allowed (SDM Vol. 2A, LOCK).
+        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 | Mnemonic::INVALID => {
+            Some(|_, _| Err(Stop::INVALID_OPCODE.into()))
+        }
         _ if form.instruction.is_jcc_short_or_near() => {
             for_condition!(form.instruction.condition_code(), jcc::<C>())
         }

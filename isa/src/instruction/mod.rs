@@ -12,6 +12,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod control;
 mod exchange;
 mod miscellaneous;
+mod segment;
 pub(crate) mod simd;
 mod string;
 mod transfer;
@@ -25,6 +26,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| exchange::select(form))
         .or_else(|| string::select(form))
         .or_else(|| miscellaneous::select(form))
+        .or_else(|| segment::select(form))
         .or_else(|| simd::select(form))
 }
 
