@@ -1,6 +1,6 @@
 //! Which status flags are overwritten before anyone can look at them.
 
-use crate::decode::FlagsNeeded;
+use crate::decode::{self, FlagsNeeded};
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind};
 
 /// Whether the flags of the first of these instructions of a block are needed.
@@ -12,7 +12,7 @@ pub(crate) fn of(instructions: &[Instruction]) -> FlagsNeeded {
     let Some((first, rest)) = instructions.split_first() else { return FlagsNeeded::Yes };
     let mut pending = first.rflags_modified();
     for later in rest {
-        if later.rflags_read() & pending != 0 || !cannot_stop(later) {
+        if later.rflags_read() & pending != 0 || !cannot_stop(later) || !decode::is_modelled(later) {
             return FlagsNeeded::Yes;
         }
         pending &= !certainly_written(later);
@@ -23,7 +23,7 @@ pub(crate) fn of(instructions: &[Instruction]) -> FlagsNeeded {
     FlagsNeeded::Yes
 }
 
-/// Instructions on registers that always complete.
+/// Instructions on registers that always complete if they are modelled.
 fn cannot_stop(instruction: &Instruction) -> bool {
     let register_only =
         instruction.op_kinds().all(|kind| matches!(kind, OpKind::Register) || is_immediate(kind));

@@ -233,7 +233,8 @@ fn string_values(narrow: bool, random: &mut Random) -> Values {
     values.set(Rax, u64::from_le_bytes([random.pick(letters); 8]));
     let middle = DATA + WINDOW as u64 / 2;
     let garbage = if narrow { random.next() << 32 } else { 0 };
-    let count = random.pick(&[0, 1, 2, 3, random.below(100)]);
+    let any = random.below(100);
+    let count = random.pick(&[0, 1, 2, 3, any]);
     values.set(Rcx, garbage | count);
     values.set(Rsi, garbage | (middle + random.below(200)));
     values.set(Rdi, garbage | (middle + random.below(200)));
