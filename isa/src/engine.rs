@@ -28,7 +28,7 @@ pub struct Run {
     pub executed: u64,
     /// What stopped it; `None` when the budget is used up. RIP is at the instruction that stopped.
     pub stop: Option<Stop>,
-    /// The address after the instruction that stopped, where a trap continues.
+    /// The address after the instruction that stopped, where a trap continues; without meaning for a fault.
     pub next_rip: u64,
 }
 

@@ -5,6 +5,7 @@
 use crate::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::event::Exception;
+use crate::record::Record;
 use crate::state::{Slot, State};
 use crate::width::Scalar;
 use rustc_hash::FxHashSet;
@@ -129,6 +130,25 @@ impl Cpu for FlatMachine {
         self.code.remove(&page.0);
     }
 
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
+        let (Ok(source), Ok(target)) = (self.locate(from, 1, 4), self.locate_write(to, 1)) else { return 0 };
+        let count = within_page(from, within_page(to, count));
+        let count = count - count % element;
+        for byte in 0..usize::try_from(count).unwrap_or(0) {
+            self.memory[target + byte] = self.memory[source + byte];
+        }
+        count
+    }
+
+    fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
+        let Ok(target) = self.locate_write(to, 1) else { return 0 };
+        let elements = usize::try_from(within_page(to, count)).unwrap_or(0) / S::BYTES;
+        for element in self.memory[target..].chunks_exact_mut(S::BYTES).take(elements) {
+            pattern.to_le_slice(element);
+        }
+        (elements * S::BYTES) as u64
+    }
+
     fn cpuid(&mut self, leaf: u32, _: u32) -> Result<[u32; 4], Stopped> {
         // The highest leaf is 0, and the vendor is nobody's.
         Ok(if leaf == 0 { [0, u32::from_le_bytes(*b"vmxs"), 0, 0] } else { [0; 4] })
@@ -144,5 +164,102 @@ impl Cpu for FlatMachine {
 
     fn random(&mut self) -> Result<u64, Stopped> {
         Ok(4)
+    }
+}
+
+/// How many of `count` bytes from `at` on are on the same page.
+fn within_page(at: LinearAddress, count: u64) -> u64 {
+    count.min(PAGE_SIZE - at.0 % PAGE_SIZE)
+}
+
+/// A machine with an observer that counts: every instruction is executed alone, with all its flags.
+#[derive(Clone, Debug)]
+pub struct Observed<C> {
+    /// The machine itself.
+    pub machine: C,
+    /// Instructions that were about to execute.
+    pub started: u64,
+    /// Instructions that have completed.
+    pub completed: u64,
+}
+
+impl<C> Observed<C> {
+    /// A machine whose observer has seen nothing.
+    pub const fn new(machine: C) -> Self {
+        Self { machine, started: 0, completed: 0 }
+    }
+}
+
+impl<C: Cpu> Cpu for Observed<C> {
+    const OBSERVED: bool = true;
+
+    fn state(&self) -> &State {
+        self.machine.state()
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.machine.state_mut()
+    }
+
+    fn read<S: Scalar>(&mut self, at: LinearAddress) -> Result<S, Stopped> {
+        self.machine.read(at)
+    }
+
+    fn write<S: Scalar>(&mut self, at: LinearAddress, value: S) -> Result<(), Stopped> {
+        self.machine.write(at, value)
+    }
+
+    fn modify<S: Scalar>(
+        &mut self,
+        at: LinearAddress,
+        compute: impl FnOnce(&mut State, S) -> S,
+    ) -> Result<(), Stopped> {
+        self.machine.modify(at, compute)
+    }
+
+    fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
+        self.machine.translate_fetch(at)
+    }
+
+    fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
+        self.machine.code_bytes(at, into);
+    }
+
+    fn fetch_epoch(&self) -> u64 {
+        self.machine.fetch_epoch()
+    }
+
+    fn code_cached(&mut self, page: HostPhysicalAddress) {
+        self.machine.code_cached(page);
+    }
+
+    fn code_dropped(&mut self, page: HostPhysicalAddress) {
+        self.machine.code_dropped(page);
+    }
+
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {
+        self.machine.cpuid(leaf, subleaf)
+    }
+
+    fn time_stamp_counter(&mut self) -> Result<u64, Stopped> {
+        self.machine.time_stamp_counter()
+    }
+
+    fn time_stamp_auxiliary(&mut self) -> Result<u32, Stopped> {
+        self.machine.time_stamp_auxiliary()
+    }
+
+    fn random(&mut self) -> Result<u64, Stopped> {
+        self.machine.random()
+    }
+
+    fn before(&mut self, _: &Record<Self>, _: u64) -> Result<(), Stopped> {
+        self.started += 1;
+        Ok(())
+    }
+
+    fn after(&mut self, _: &Record<Self>) -> Result<(), Stopped> {
+        self.completed += 1;
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Which status flags are overwritten before anyone can look at them.
 
-use crate::decode::FlagsNeeded;
-use iced_x86::{Instruction, Mnemonic, OpKind, RflagsBits};
+use crate::decode::{self, FlagsNeeded};
+use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, RflagsBits};
 
 /// Whether the flags of the first of these instructions of a block are needed.
 ///
@@ -12,7 +12,7 @@ pub(crate) fn of(instructions: &[Instruction]) -> FlagsNeeded {
     let Some((first, rest)) = instructions.split_first() else { return FlagsNeeded::Yes };
     let mut pending = possibly_written(first);
     for later in rest {
-        if later.rflags_read() & pending != 0 || !cannot_stop(later) {
+        if later.rflags_read() & pending != 0 || !cannot_stop(later) || !decode::is_modelled(later) {
             return FlagsNeeded::Yes;
         }
         pending &= !certainly_written(later);
@@ -23,12 +23,24 @@ pub(crate) fn of(instructions: &[Instruction]) -> FlagsNeeded {
     FlagsNeeded::Yes
 }
 
-/// Instructions on registers that always complete.
+/// Instructions on registers that always complete if they are modelled.
 fn cannot_stop(instruction: &Instruction) -> bool {
     let register_only =
         instruction.op_kinds().all(|kind| matches!(kind, OpKind::Register) || is_immediate(kind));
     match instruction.mnemonic() {
-        Mnemonic::Lea => true,
+        Mnemonic::Lea
+        | Mnemonic::Nop
+        | Mnemonic::Endbr64
+        | Mnemonic::Clc
+        | Mnemonic::Stc
+        | Mnemonic::Cmc
+        | Mnemonic::Cld
+        | Mnemonic::Std
+        | Mnemonic::Lahf
+        | Mnemonic::Sahf => true,
+        Mnemonic::Xchg | Mnemonic::Xadd | Mnemonic::Cmpxchg => register_only && is_general(instruction),
+        // SETcc and CMOVcc; the jumps have other operands.
+        _ if instruction.condition_code() != ConditionCode::None => register_only && is_general(instruction),
         Mnemonic::Add
         | Mnemonic::Adc
         | Mnemonic::Sub

@@ -10,6 +10,9 @@ use crate::record::{Handler, Record};
 use crate::state::Slot;
 use iced_x86::{ConditionCode, Mnemonic};
 
+/// The longest instruction in bytes.
+const LONGEST: u8 = 15;
+
 /// The handler for a form of this family.
 #[allow(clippy::cast_possible_truncation, reason = "a vector has 8 bits")]
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
@@ -23,11 +26,18 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Mnemonic::Int1 => Some(|_, _| Err(Stop::SoftwareInterrupt(1).into())),
         Mnemonic::Int3 => Some(|_, _| Err(Stop::SoftwareInterrupt(3).into())),
         Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => Some(|_, _| Err(Stop::INVALID_OPCODE.into())),
+        Mnemonic::INVALID => Some(invalid),
         _ if form.instruction.is_jcc_short_or_near() => {
             for_condition!(form.instruction.condition_code(), jcc::<C>())
         }
         _ => None,
     }
+}
+
+/// An encoding without meaning, LOCK where it is not allowed (SDM Vol. 2A, LOCK), or too many bytes (SDM Vol. 3A, 7.15,
+/// #GP). iced-x86 does not tell the last one from the others when they have exactly 15 bytes.
+fn invalid<C: Cpu>(_: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+    Err(if record.length < LONGEST { Stop::INVALID_OPCODE } else { Stop::GENERAL_PROTECTION }.into())
 }
 
 fn jcc<C: Cpu, T: Condition>() -> Option<Handler<C>> {

@@ -1,9 +1,9 @@
 //! The rest of the general-purpose instructions (SDM Vol. 1, 5.1.6 to 5.1.16): loops, stack frames, flags, CPUID, time,
-//! random numbers, segment bases, hints and fences.
+//! random numbers, hints and fences.
 
 use super::transfer::{peek, push_value};
 use crate::address::LinearAddress;
-use crate::cpu::{Cpu, Stop, Stopped};
+use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Size};
 use crate::flags::{Direction, Rflags};
 use crate::operand::{Destination, Memory};
@@ -93,6 +93,9 @@ fn hints<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         | Mnemonic::Prefetch
         | Mnemonic::Prefetchw
         | Mnemonic::Prefetchwt1
+        | Mnemonic::Prefetchit0
+        | Mnemonic::Prefetchit1
+        | Mnemonic::Cldemote
         | Mnemonic::Reservednop
         // Shadow stacks are off: the destination keeps its value.
         | Mnemonic::Rdsspd
@@ -136,6 +139,8 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     let top = below(level).0.wrapping_sub(allocated);
     // The new top must be writable (the manual's page-fault check), before anything is pushed.
     cpu.modify(LinearAddress(top), |_, old: W| old)?;
+    // In this order, because the old frame may overlap what is pushed.
+    cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
     for nesting in 1..level {
         let pointer: W = cpu.read(LinearAddress(old_frame.wrapping_sub(nesting * size)))?;
         cpu.write(below(nesting), pointer)?;
@@ -143,7 +148,6 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     if level > 0 {
         cpu.write(below(level), W::truncate(frame))?;
     }
-    cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
     let state = cpu.state_mut();
     state.put(Slot::Rbp, W::truncate(frame));
     state.set_slot(Slot::Rsp, top);
@@ -193,10 +197,6 @@ fn system<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
             Size::B32 => random::<C, u32>,
             _ => random::<C, u64>,
         },
-        Mnemonic::Rdfsbase => read_base::<C>(form, Slot::FsBase)?,
-        Mnemonic::Rdgsbase => read_base::<C>(form, Slot::GsBase)?,
-        Mnemonic::Wrfsbase => write_base::<C>(form, Slot::FsBase)?,
-        Mnemonic::Wrgsbase => write_base::<C>(form, Slot::GsBase)?,
         _ => return None,
     })
 }
@@ -221,42 +221,6 @@ fn random<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopp
     let state = cpu.state_mut();
     state.put(record.destination, value);
     state.flags.set_status(Rflags::CF);
-    Ok(())
-}
-
-fn read_base<C: Cpu>(form: &Form<'_>, base: Slot) -> Option<Handler<C>> {
-    let wide = form.size_of(0)? == Size::B64;
-    Some(match (base, wide) {
-        (Slot::FsBase, true) => |cpu, record| copy_slot::<C, u64>(cpu, Slot::FsBase, record.destination),
-        (Slot::FsBase, false) => |cpu, record| copy_slot::<C, u32>(cpu, Slot::FsBase, record.destination),
-        (_, true) => |cpu, record| copy_slot::<C, u64>(cpu, Slot::GsBase, record.destination),
-        (_, false) => |cpu, record| copy_slot::<C, u32>(cpu, Slot::GsBase, record.destination),
-    })
-}
-
-fn write_base<C: Cpu>(form: &Form<'_>, base: Slot) -> Option<Handler<C>> {
-    let wide = form.size_of(0)? == Size::B64;
-    Some(match (base, wide) {
-        (Slot::FsBase, true) => |cpu, record| set_base::<C, u64>(cpu, record.destination, Slot::FsBase),
-        (Slot::FsBase, false) => |cpu, record| set_base::<C, u32>(cpu, record.destination, Slot::FsBase),
-        (_, true) => |cpu, record| set_base::<C, u64>(cpu, record.destination, Slot::GsBase),
-        (_, false) => |cpu, record| set_base::<C, u32>(cpu, record.destination, Slot::GsBase),
-    })
-}
-
-fn copy_slot<C: Cpu, W: Width>(cpu: &mut C, from: Slot, to: Slot) -> Result<(), Stopped> {
-    let value: W = cpu.state().get(from);
-    cpu.state_mut().put(to, value);
-    Ok(())
-}
-
-/// The base must be canonical.
-fn set_base<C: Cpu, W: Width>(cpu: &mut C, from: Slot, base: Slot) -> Result<(), Stopped> {
-    let value = cpu.state().get::<W>(from).zero_extend();
-    if value.cast_signed() >> 47 != 0 && value.cast_signed() >> 47 != -1 {
-        return Err(Stop::GENERAL_PROTECTION.into());
-    }
-    cpu.state_mut().set_slot(base, value);
     Ok(())
 }
 

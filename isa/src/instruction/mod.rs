@@ -15,6 +15,7 @@ pub(crate) mod control;
 mod exchange;
 mod miscellaneous;
 mod multiply;
+mod segment;
 mod shift;
 pub(crate) mod simd;
 mod string;
@@ -29,6 +30,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| exchange::select(form))
         .or_else(|| string::select(form))
         .or_else(|| miscellaneous::select(form))
+        .or_else(|| segment::select(form))
         .or_else(|| simd::select(form))
         .or_else(|| shift::select(form))
         .or_else(|| multiply::select(form))

@@ -1,7 +1,9 @@
 //! String instructions (SDM Vol. 1, 5.1.8): MOVS CMPS SCAS LODS STOS, with REP, REPE and REPNE.
 //!
 //! A repeated instruction can stop between two iterations: its registers then say how far it came, and it goes on
-//! from there when it is started again. Upward copies and fills are done in runs where the memory allows it.
+//! from there when it is started again. The flags are then those of the last iteration of CMPS and SCAS; the manual has
+//! them restored after a fault (SDM Vol. 2B, REP), which no program that is started again can tell. Upward copies and
+//! fills are done in runs where the memory allows it.
 
 use crate::address::LinearAddress;
 use crate::cpu::{Cpu, Stopped};
