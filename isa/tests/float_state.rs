@@ -151,7 +151,9 @@ fn host_mxcsr() -> u32 {
 #[test]
 fn the_host_has_its_mxcsr_back_after_a_run() {
     for guest in [0x1f80, 0xffff, 0] {
+        let _ = black_box(black_box(1.0_f64) / black_box(3.0));
         let before = host_mxcsr();
+        assert_eq!(before, 0x1fa0);
         let mut machine = machine(&[DIVSS, DIVSS].concat(), guest, &mut Random(4));
         machine.state.xmm[1] = 0;
         CodeCache::new().run(&mut machine, 10);

@@ -42,4 +42,27 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use session::{Collection, Session, apply};
+use crate::cpu::{Cpu, Stopped};
+use crate::record::Record;
+use crate::state::State;
+use operations::Operation;
+
+pub(crate) use session::{Collection, Session, handle};
+
+/// How an operation is computed and where its flags go.
+pub(crate) trait Mode {
+    /// The result of an operation, with its exceptions.
+    ///
+    /// # Errors
+    /// #XM; MXCSR has its flags.
+    fn apply<O: Operation>(state: &mut State, a: u128, b: u128, immediate: u8) -> Result<u128, Stopped>;
+}
+
+/// A handler in either mode.
+pub(crate) trait Body {
+    /// Executes the instruction.
+    ///
+    /// # Errors
+    /// What the memory refuses, and #XM.
+    fn run<C: Cpu, M: Mode>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped>;
+}
