@@ -33,6 +33,8 @@ pub fn after(instruction: &Instruction) -> Undefined {
         Mnemonic::Bsf | Mnemonic::Bsr => Destination::Undefined,
         Mnemonic::Bswap if instruction.op_register(0).size() == 2 => Destination::Undefined,
         Mnemonic::Shld | Mnemonic::Shrd if instruction.memory_size().size() == 2 => Destination::Undefined,
+        // Approximations: the manual fixes the error alone (see `float::portable::approximate`).
+        Mnemonic::Rcpps | Mnemonic::Rcpss | Mnemonic::Rsqrtps | Mnemonic::Rsqrtss => Destination::Undefined,
         _ => Destination::Defined,
     };
     Undefined { flags: flags(instruction.rflags_undefined()), destination }
