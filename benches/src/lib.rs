@@ -1,1 +1,4 @@
-//! (being written)
+//! What the benchmarks share: guest programs as bytes, and machines to run them on.
+
+pub mod loops;
+pub mod machine;

@@ -94,7 +94,7 @@ pub trait Cpu: Sized {
     /// Copies code bytes for decoding; they are within one page to which a fetch has just been translated.
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]);
 
-    /// A number that only grows, and grows whenever a translation for execution may have changed.
+    /// A number of the translations for execution: under one number, an address always has the same translation.
     fn fetch_epoch(&self) -> u64;
 
     /// The engine keeps decoded code of this page: a later store to it must return [`Stop::CodeWrite`].
@@ -103,11 +103,11 @@ pub trait Cpu: Sized {
     /// The engine has dropped all decoded code of this page, so that it may be written again.
     fn code_dropped(&mut self, page: HostPhysicalAddress);
 
-    /// Copies `count` bytes upward from `from` to `to` (REP MOVSB with DF = 0) as far as that can be done at once,
-    /// and returns how many were copied; 0 asks for element by element, which also finds any fault. The result must
-    /// be what byte-by-byte copying gives when the ranges overlap.
-    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64) -> u64 {
-        let _ = (from, to, count);
+    /// Copies `count` bytes upward from `from` to `to` (REP MOVS with DF = 0) as far as that can be done at once,
+    /// and returns how many were copied, a multiple of `element`; 0 asks for element by element, which also finds
+    /// any fault. The result must be what copying byte by byte gives when the ranges overlap.
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
+        let _ = (from, to, count, element);
         0
     }
 

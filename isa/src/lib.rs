@@ -36,6 +36,7 @@ mod liveness;
 pub mod operand;
 pub mod record;
 pub mod registers;
+pub mod scope;
 pub mod state;
 pub mod undefined;
 pub mod width;

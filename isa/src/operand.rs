@@ -93,6 +93,24 @@ impl Source for SourceRegister {
     }
 }
 
+impl SourceRegister {
+    /// Writes the register, for the few instructions that exchange their operands.
+    #[inline(always)]
+    pub(crate) fn put<C, W: Width>(state: &mut State, record: &Record<C>, value: W) {
+        put(state, record.source, record.modifiers.source_byte(), value);
+    }
+}
+
+/// The register in [`Record::third`], of 16 to 64 bits, or CL.
+pub struct ThirdRegister;
+
+impl Source for ThirdRegister {
+    #[inline(always)]
+    fn load<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<W, Stopped> {
+        Ok(cpu.state().get(record.third))
+    }
+}
+
 /// The immediate.
 pub struct Immediate;
 

@@ -16,6 +16,8 @@ mod sealed {
 }
 
 /// A value that one memory access carries: `u8`, `u16`, `u32`, `u64` or `u128`, little-endian in memory.
+///
+/// Sealed: every bit pattern of an implementor is a valid value, on which raw accesses to memory rely.
 pub trait Scalar: sealed::Sealed + Copy + Eq + Default + Debug + LowerHex + 'static {
     /// Bytes in memory.
     const BYTES: usize;
@@ -23,9 +25,18 @@ pub trait Scalar: sealed::Sealed + Copy + Eq + Default + Debug + LowerHex + 'sta
     fn from_le_slice(bytes: &[u8]) -> Self;
     /// Writes the value to exactly [`Self::BYTES`] bytes.
     fn to_le_slice(self, bytes: &mut [u8]);
-    /// The value converted between host order and little-endian order (its own inverse).
+    /// The value whose bytes in memory, read in the host's order, are `raw`.
+    #[must_use]
+    fn from_le(raw: Self) -> Self;
+    /// The value to store in the host's order so that memory holds `self` little-endian.
     #[must_use]
     fn to_le(self) -> Self;
+    /// The value of the first [`Self::BYTES`] bytes of `bytes`.
+    #[must_use]
+    fn from_bytes(bytes: [u8; 16]) -> Self;
+    /// The bytes of the value, followed by zeros.
+    #[must_use]
+    fn to_bytes(self) -> [u8; 16];
     /// The value zero-extended.
     fn to_u128(self) -> u128;
     /// The low bits of `value`.
@@ -47,8 +58,22 @@ macro_rules! scalar {
                 bytes.copy_from_slice(&self.to_le_bytes());
             }
             #[inline(always)]
+            fn from_le(raw: Self) -> Self {
+                <$t>::from_le(raw)
+            }
+            #[inline(always)]
             fn to_le(self) -> Self {
                 <$t>::to_le(self)
+            }
+            #[inline]
+            fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self::from_le_slice(&bytes[..Self::BYTES])
+            }
+            #[inline]
+            fn to_bytes(self) -> [u8; 16] {
+                let mut bytes = [0; 16];
+                self.to_le_slice(&mut bytes[..Self::BYTES]);
+                bytes
             }
             #[inline(always)]
             #[allow(clippy::useless_conversion, reason = "written once for all sizes")]

@@ -1,1 +1,6 @@
-//! (being written)
+//! Tests of the workspace as a whole: what no single crate can promise.
+
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod tidy;

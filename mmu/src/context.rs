@@ -1,0 +1,124 @@
+//! What the translation of a linear address depends on besides memory.
+
+use crate::ept::EptContext;
+use isa::address::{AccessKind, GuestPhysicalAddress, LinearAddress};
+use serde::{Deserialize, Serialize};
+
+/// How linear addresses are translated (SDM 5.1.1). 32-bit and PAE paging are not modelled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PagingMode {
+    /// CR0.PG = 0: linear addresses are guest-physical addresses.
+    None,
+    /// 4-level paging: 48-bit linear addresses.
+    FourLevel,
+    /// 5-level paging: 57-bit linear addresses.
+    FiveLevel,
+}
+
+impl PagingMode {
+    /// The level of the root table; 0 without paging.
+    #[inline]
+    #[must_use]
+    pub const fn levels(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::FourLevel => 4,
+            Self::FiveLevel => 5,
+        }
+    }
+
+    /// Whether all bits above the translated ones equal the highest translated one (SDM Vol. 1, 3.3.7.1).
+    #[inline]
+    #[must_use]
+    pub const fn is_canonical(self, address: LinearAddress) -> bool {
+        let unused = match self {
+            Self::None => return true,
+            Self::FourLevel => 16,
+            Self::FiveLevel => 7,
+        };
+        ((address.0 << unused) as i64 >> unused) as u64 == address.0
+    }
+}
+
+/// The privilege of an access (SDM 5.6): user-mode when CPL is 3 and the access is explicit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Privilege {
+    /// A user-mode access.
+    User,
+    /// A supervisor-mode access.
+    Supervisor,
+}
+
+bitflags::bitflags! {
+    /// The register bits that decide about access rights and reserved bits.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+    pub struct Controls: u8 {
+        /// CR0.WP: supervisor-mode writes respect R/W.
+        const WRITE_PROTECT = 1 << 0;
+        /// IA32_EFER.NXE: bit 63 of an entry disables execution; without it the bit is reserved.
+        const EXECUTE_DISABLE = 1 << 1;
+        /// CR4.SMEP: no supervisor-mode fetches from user-mode addresses.
+        const SMEP = 1 << 2;
+        /// CR4.SMAP: no supervisor-mode data accesses to user-mode addresses.
+        const SMAP = 1 << 3;
+        /// EFLAGS.AC in an explicit supervisor-mode access: SMAP does not apply.
+        const SMAP_OVERRIDE = 1 << 4;
+        /// CR4.PGE: bit 8 of an entry that maps a page makes it global.
+        const GLOBAL_PAGES = 1 << 5;
+        /// CPUID.80000001H:EDX.Page1GB: a PDPTE may map a page; without it bit 7 is reserved.
+        const PAGES_1G = 1 << 6;
+    }
+}
+
+/// Everything outside memory that the translation of a linear address depends on.
+///
+/// Plain data, built by the caller from the control registers and, in VMX non-root operation, from the VMCS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Context {
+    /// The paging mode.
+    pub mode: PagingMode,
+    /// CR3 bits 51:12: the root table.
+    pub cr3: GuestPhysicalAddress,
+    /// Control bits.
+    pub controls: Controls,
+    /// Privilege of the accesses.
+    pub privilege: Privilege,
+    /// MAXPHYADDR: the bits of a physical address, at most 52. Entries with bits above are malformed.
+    pub physical_address_width: u8,
+    /// The current PCID: 0 when CR4.PCIDE is 0.
+    pub pcid: u16,
+    /// The current VPID: 0 outside VMX non-root operation, and inside when "enable VPID" is 0.
+    pub vpid: u16,
+    /// EPT, when it is in use.
+    pub ept: Option<EptContext>,
+}
+
+impl Context {
+    /// User-mode accesses with the controls that 64-bit systems run with, no EPT, VPID and PCID 0.
+    #[must_use]
+    pub fn user(mode: PagingMode) -> Self {
+        let optional = Controls::SMEP | Controls::SMAP | Controls::SMAP_OVERRIDE;
+        Self {
+            mode,
+            cr3: GuestPhysicalAddress(0),
+            controls: Controls::all() - optional,
+            privilege: Privilege::User,
+            physical_address_width: 46,
+            pcid: 0,
+            vpid: 0,
+            ept: None,
+        }
+    }
+
+    /// Whether a supervisor-mode access of this kind is refused user-mode addresses (SDM 5.6.1).
+    pub(crate) fn refuses_user_pages(&self, kind: AccessKind) -> bool {
+        let override_smap = self.controls.contains(Controls::SMAP_OVERRIDE);
+        match kind {
+            AccessKind::Execute => self.controls.contains(Controls::SMEP),
+            AccessKind::Read | AccessKind::Write => self.controls.contains(Controls::SMAP) && !override_smap,
+        }
+    }
+}

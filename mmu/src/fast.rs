@@ -1,0 +1,246 @@
+#![allow(unsafe_code, reason = "a hit is one compare and one access through a host pointer")]
+//! The fast map: linear page to host pointer, direct-mapped.
+//!
+//! An access indexes by the page of its first byte and compares with the page of its last byte: one compare decides
+//! hit, page and page crossing at once. Reads and writes have tags of their own, so that a page which may be read but
+//! not written, or whose dirty flag is not set, or that holds decoded code, hits for reads only.
+//!
+//! The map holds for one *view*: one TLB tag and one set of access rights. Its owner empties or swaps it when either
+//! changes, and drops what the TLB drops.
+
+use crate::ram::{Backing, Ram};
+use crate::translation::PageSize;
+use core::ptr::NonNull;
+use isa::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
+use std::sync::Arc;
+
+/// Pages that the map can hold.
+pub const SLOTS: usize = 1024;
+
+/// A tag that no page has.
+const EMPTY: u64 = u64::MAX;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Slot {
+    /// The linear page that may be read.
+    read: u64,
+    /// The linear page that may be written.
+    write: u64,
+    /// The host pointer of the page, less the linear page: adding the linear address gives the byte.
+    offset: *mut u8,
+    /// Whether the index is on the list of filled slots.
+    listed: Listed,
+}
+
+#[repr(u64)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    No,
+    Yes,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { read: EMPTY, write: EMPTY, offset: core::ptr::null_mut(), listed: Listed::No };
+
+    const fn page(&self) -> u64 {
+        if self.read == EMPTY { self.write } else { self.read }
+    }
+
+    const fn forget(&mut self) {
+        self.read = EMPTY;
+        self.write = EMPTY;
+    }
+}
+
+/// What a page in the map may be used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allowed {
+    /// Reads.
+    Read,
+    /// Reads and writes.
+    ReadWrite,
+}
+
+/// The map of one view.
+pub struct FastMap {
+    slots: Box<[Slot; SLOTS]>,
+    /// Indexes of the slots that may not be empty, each once.
+    filled: Vec<u16>,
+    /// The memory that the pointers lead into.
+    ram: Option<Arc<Backing>>,
+}
+
+// SAFETY: the pointers lead into the RAM of the `Mmu` that owns the map; both move between threads together.
+unsafe impl Send for FastMap {}
+
+impl Default for FastMap {
+    fn default() -> Self {
+        Self { slots: Box::new([Slot::EMPTY; SLOTS]), filled: Vec::with_capacity(SLOTS), ram: None }
+    }
+}
+
+impl FastMap {
+    /// The value at `address`, if its page is in the map.
+    #[inline(always)]
+    #[must_use]
+    pub fn read<W: Scalar>(&self, address: LinearAddress) -> Option<W> {
+        let slot = self.slot(address);
+        if slot.read != last_page::<W>(address) {
+            return None;
+        }
+        // SAFETY: the tag equals the page of the last byte, and the slot was chosen by the page of the first, which
+        // maps to another slot when it differs: all bytes are in the one page whose pointer `fill` found in RAM, and
+        // `self.ram` keeps that memory alive. No reference into it exists.
+        Some(W::from_le(unsafe { pointer::<W>(slot, address).read_unaligned() }))
+    }
+
+    /// Writes a value, if its page is in the map for writes; says whether it did.
+    #[inline(always)]
+    pub fn write<W: Scalar>(&mut self, address: LinearAddress, value: W) -> Option<()> {
+        let slot = self.slot(address);
+        if slot.write != last_page::<W>(address) {
+            return None;
+        }
+        // SAFETY: as in `read`; the write tag was set by `fill` for a page that may be written.
+        unsafe { pointer::<W>(slot, address).write_unaligned(value.to_le()) };
+        Some(())
+    }
+
+    /// Replaces the value at `address` by `change` of it and returns the old one, if its page is in the map for
+    /// writes.
+    #[inline(always)]
+    pub fn modify<W: Scalar, F: FnOnce(W) -> W>(
+        &mut self,
+        address: LinearAddress,
+        change: F,
+    ) -> Result<W, F> {
+        let slot = self.slot(address);
+        if slot.write != last_page::<W>(address) {
+            return Err(change);
+        }
+        let pointer = pointer::<W>(slot, address);
+        // SAFETY: as in `write`; a page that may be written may be read.
+        let old = W::from_le(unsafe { pointer.read_unaligned() });
+        let new = change(old).to_le();
+        // SAFETY: as above.
+        unsafe { pointer.write_unaligned(new) };
+        Ok(old)
+    }
+
+    /// Whether an access of one byte would hit.
+    #[must_use]
+    pub fn holds(&self, address: LinearAddress, wanted: Allowed) -> bool {
+        let slot = self.slot(address);
+        let tag = match wanted {
+            Allowed::Read => slot.read,
+            Allowed::ReadWrite => slot.write,
+        };
+        tag == address.page().0
+    }
+
+    /// Puts the page of `address`, which is at `host` in `ram`, into the map, unless it is outside RAM.
+    pub(crate) fn fill(
+        &mut self,
+        ram: &Ram,
+        address: LinearAddress,
+        host: HostPhysicalAddress,
+        allowed: Allowed,
+    ) {
+        let Some(host) = ram.host_pointer(host) else { return };
+        self.keep(ram);
+        let index = index(address);
+        let page = address.page().0;
+        if self.slots[index].listed == Listed::No {
+            self.filled.push(index as u16);
+        }
+        let write = if allowed == Allowed::ReadWrite { page } else { EMPTY };
+        let offset = host.as_ptr().wrapping_sub(page as usize);
+        self.slots[index] = Slot { read: page, write, offset, listed: Listed::Yes };
+    }
+
+    /// Keeps the memory alive that the pointers will lead to.
+    fn keep(&mut self, ram: &Ram) {
+        if !self.ram.as_ref().is_some_and(|kept| ram.is_behind(kept)) {
+            self.clear();
+            self.ram = Some(ram.keep_alive());
+        }
+    }
+
+    /// Empties the map.
+    pub(crate) fn clear(&mut self) {
+        for index in self.filled.drain(..) {
+            self.slots[usize::from(index)] = Slot::EMPTY;
+        }
+    }
+
+    /// Whether a part of a page may be in the map.
+    #[inline]
+    pub(crate) fn may_hold(&self, address: LinearAddress, size: PageSize) -> bool {
+        size != PageSize::Size4K || self.slot(address).page() == address.page().0
+    }
+
+    /// Drops the pages of a larger page.
+    pub(crate) fn forget(&mut self, address: LinearAddress, size: PageSize) {
+        if size == PageSize::Size4K {
+            let slot = &mut self.slots[index(address)];
+            if slot.page() == address.page().0 {
+                slot.forget();
+            }
+            return;
+        }
+        for &index in &self.filled {
+            let slot = &mut self.slots[usize::from(index)];
+            if (slot.page() ^ address.0) & !size.offset_mask() == 0 {
+                slot.forget();
+            }
+        }
+    }
+
+    /// Makes the page behind a host pointer miss for writes, under every linear address.
+    pub(crate) fn forbid_writes(&mut self, host: NonNull<u8>) {
+        for &index in &self.filled {
+            let slot = &mut self.slots[usize::from(index)];
+            if slot.write != EMPTY && slot.offset.wrapping_add(slot.write as usize) == host.as_ptr() {
+                slot.write = EMPTY;
+            }
+        }
+    }
+
+    /// The pages in the map.
+    pub fn pages(&self) -> impl Iterator<Item = (LinearAddress, Allowed)> + '_ {
+        self.filled.iter().filter_map(|&index| {
+            let slot = &self.slots[usize::from(index)];
+            let allowed = if slot.write == EMPTY { Allowed::Read } else { Allowed::ReadWrite };
+            (slot.page() != EMPTY).then_some((LinearAddress(slot.page()), allowed))
+        })
+    }
+
+    #[inline(always)]
+    fn slot(&self, address: LinearAddress) -> &Slot {
+        &self.slots[index(address)]
+    }
+}
+
+impl core::fmt::Debug for FastMap {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_map().entries(self.pages()).finish()
+    }
+}
+
+#[inline(always)]
+const fn index(address: LinearAddress) -> usize {
+    (address.0 / PAGE_SIZE) as usize % SLOTS
+}
+
+/// The page of the last byte of an access.
+#[inline(always)]
+const fn last_page<W: Scalar>(address: LinearAddress) -> u64 {
+    address.0.wrapping_add(W::BYTES as u64 - 1) & !(PAGE_SIZE - 1)
+}
+
+#[inline(always)]
+fn pointer<W>(slot: &Slot, address: LinearAddress) -> *mut W {
+    slot.offset.wrapping_add(address.0 as usize).cast()
+}

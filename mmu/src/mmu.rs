@@ -1,0 +1,235 @@
+//! The memory of one logical processor: RAM, TLB and fast map under a context.
+
+mod bulk;
+mod observe;
+mod slow;
+mod views;
+
+pub use bulk::Run;
+pub use observe::{AccessReport, Hit};
+
+use crate::context::Context;
+use crate::counters::Counters;
+use crate::fault::Fault;
+use crate::ram::{CodeMark, Ram};
+use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
+use crate::translation::PageSize;
+use crate::walk::FlagUpdates;
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
+use observe::Observations;
+use views::{View, Views};
+
+/// Guest memory as a logical processor sees it.
+///
+/// `OBSERVED` chooses between two instantiations. Plain (`false`): the fast map answers first, and nothing is counted
+/// or reported. Observed (`true`): every access goes through the TLB, is counted and leaves an [`AccessReport`].
+/// Both compute the same values and faults.
+///
+/// # Errors
+///
+/// Accesses return a [`Fault`], after which no data has been written.
+pub struct Mmu<const OBSERVED: bool> {
+    ram: Ram,
+    tlb: Tlb,
+    views: Views,
+    context: Context,
+    observations: Observations,
+    updates: FlagUpdates,
+}
+
+/// What a change of context meant for translations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContextChange {
+    /// Every translation and right is as before.
+    None,
+    /// Translations or rights may differ.
+    Translations,
+}
+
+/// Bytes of code that a fetch found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeWindow {
+    /// Where the first byte is.
+    pub host_physical: HostPhysicalAddress,
+    /// Bytes from there to the end of the 4-KByte page: 1 to 4096.
+    pub length: usize,
+}
+
+impl<const OBSERVED: bool> Mmu<OBSERVED> {
+    /// A memory without paging, whose TLB is empty.
+    ///
+    /// # Errors
+    ///
+    /// A [`GeometryError`] that names the field.
+    pub fn new(ram: Ram, geometry: &Geometry) -> Result<Self, GeometryError> {
+        let context = Context::user(crate::PagingMode::None);
+        let mut tlb = Tlb::new(geometry)?;
+        tlb.select(&context);
+        let views = Views::new(View::of(&context));
+        Ok(Self {
+            ram,
+            tlb,
+            views,
+            context,
+            observations: Observations::default(),
+            updates: FlagUpdates::default(),
+        })
+    }
+
+    /// Reads a value.
+    #[inline(always)]
+    pub fn read<W: Scalar>(&mut self, address: LinearAddress) -> Result<W, Fault> {
+        if !OBSERVED && let Some(value) = self.views.fast.read(address) {
+            return Ok(value);
+        }
+        self.read_slow(address)
+    }
+
+    /// Writes a value.
+    #[inline(always)]
+    pub fn write<W: Scalar>(&mut self, address: LinearAddress, value: W) -> Result<(), Fault> {
+        if !OBSERVED && self.views.fast.write(address, value).is_some() {
+            return Ok(());
+        }
+        self.write_slow(address, value)
+    }
+
+    /// Replaces a value by `change` of it and returns the old one. The address is translated once, for a write.
+    #[inline(always)]
+    pub fn modify<W: Scalar>(
+        &mut self,
+        address: LinearAddress,
+        change: impl FnOnce(W) -> W,
+    ) -> Result<W, Fault> {
+        if OBSERVED {
+            return self.modify_slow(address, change);
+        }
+        match self.views.fast.modify(address, change) {
+            Ok(old) => Ok(old),
+            Err(change) => self.modify_slow(address, change),
+        }
+    }
+
+    /// Translates an instruction fetch. The bytes are read with [`Ram::copy_out`].
+    ///
+    /// An instruction that continues behind the window needs a second fetch there.
+    pub fn fetch(&mut self, address: LinearAddress) -> Result<CodeWindow, Fault> {
+        let host_physical = self.translate(address, AccessKind::Execute, 1)?;
+        let length = PAGE_SIZE as usize - host_physical.page_offset();
+        // The page exists as a whole or not at all.
+        self.ram.read::<u8>(host_physical)?;
+        Ok(CodeWindow { host_physical, length })
+    }
+
+    /// Guest RAM, for reads and writes by host-physical address.
+    #[must_use]
+    pub const fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// Gives the RAM back; translations are forgotten.
+    #[must_use]
+    pub fn into_ram(self) -> Ram {
+        self.ram
+    }
+
+    /// The current context.
+    #[must_use]
+    pub const fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Changes the context. Nothing in the TLB is invalidated: which loads of which register do that is for the
+    /// caller to say with [`invalidate`](Self::invalidate).
+    pub fn set_context(&mut self, context: Context) -> ContextChange {
+        if context == self.context {
+            return ContextChange::None;
+        }
+        self.context = context;
+        if self.tlb.select(&context) == Selected::AfterLoss {
+            self.views.clear();
+        }
+        self.views.select(View::of(&context))
+    }
+
+    /// Removes translations from the TLB and from everything derived from it.
+    pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
+        let reach = match invalidation {
+            Invalidation::Address { address, .. } => self.tlb.invalidation_reach(address),
+            _ => PageSize::Size4K,
+        };
+        let dropped = self.tlb.invalidate(invalidation);
+        self.views.invalidate(invalidation, reach);
+        dropped
+    }
+
+    /// A number that stands for the current view and what has been invalidated in it.
+    ///
+    /// While it is the same, a fetch translation that was used may be used again: no invalidation that covers the
+    /// current tag, page faults among them, and no change of tag or rights lies between. A context that comes back
+    /// brings back its number, unless it was invalidated meanwhile.
+    #[inline(always)]
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.views.epoch
+    }
+
+    /// Records that decoded code of a page exists. Until [`unmark_code`](Self::unmark_code), writes to it are
+    /// refused with [`Fault::CodePage`].
+    pub fn mark_code(&mut self, page: HostPhysicalAddress) {
+        if self.ram.mark_code(page) == CodeMark::New
+            && let Some(host) = self.ram.host_pointer(page)
+        {
+            self.views.forbid_writes(host);
+        }
+    }
+
+    /// Records that no decoded code of a page exists any more.
+    pub fn unmark_code(&mut self, page: HostPhysicalAddress) {
+        self.ram.unmark_code(page);
+    }
+
+    /// Whether decoded code of a page exists.
+    #[must_use]
+    pub fn holds_code(&self, page: HostPhysicalAddress) -> bool {
+        self.ram.holds_code(page)
+    }
+
+    /// The counters; all 0 in a plain memory.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.observations.counters
+    }
+
+    /// The accesses since the last [`clear_reports`](Self::clear_reports), in order; empty in a plain memory.
+    pub fn reports(&self) -> impl ExactSizeIterator<Item = AccessReport<'_>> {
+        self.observations.reports()
+    }
+
+    /// Forgets the reports, not the counters.
+    #[inline]
+    pub fn clear_reports(&mut self) {
+        self.observations.clear();
+    }
+
+    /// The TLB.
+    #[must_use]
+    pub const fn tlb(&self) -> &Tlb {
+        &self.tlb
+    }
+
+    /// The fast map of the current view.
+    #[must_use]
+    pub const fn fast(&self) -> &crate::fast::FastMap {
+        &self.views.fast
+    }
+}
+
+impl<const OBSERVED: bool> core::fmt::Debug for Mmu<OBSERVED> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let mut debug = f.debug_struct("Mmu");
+        debug.field("observed", &OBSERVED).field("ram", &self.ram).field("context", &self.context);
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! The shape of a TLB, as plain data.
+
+use crate::translation::PageSize;
+use serde::{Deserialize, Serialize};
+
+/// The arrays of a TLB.
+///
+/// # Example
+///
+/// ```
+/// use mmu::tlb::{ArrayGeometry, Geometry, Index};
+/// use mmu::PageSize::{Size2M, Size4K};
+///
+/// let mut geometry = Geometry {
+///     level1_instruction: vec![ArrayGeometry::new(&[Size4K], 16, 8), ArrayGeometry::new(&[Size2M], 1, 8)],
+///     level1_data: vec![ArrayGeometry::new(&[Size4K], 16, 4), ArrayGeometry::new(&[Size2M], 8, 4)],
+///     level1_store: vec![],
+///     level2: vec![ArrayGeometry { index: Index::XorOfTwoSlices, ..ArrayGeometry::new(&[Size4K, Size2M], 128, 12) }],
+/// };
+/// assert!(geometry.validate().is_ok());
+/// geometry.level2[0].sets = 100;
+/// assert_eq!(geometry.validate().unwrap_err().to_string(), "level2[0].sets: 100 is not a power of two up to 65536");
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Geometry {
+    /// First level for instruction fetches.
+    pub level1_instruction: Vec<ArrayGeometry>,
+    /// First level for data.
+    pub level1_data: Vec<ArrayGeometry>,
+    /// First level for stores, where a processor has one; then `level1_data` is for loads.
+    #[serde(default)]
+    pub level1_store: Vec<ArrayGeometry>,
+    /// Second level for instructions and data.
+    #[serde(default)]
+    pub level2: Vec<ArrayGeometry>,
+}
+
+/// One set-associative array.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayGeometry {
+    /// The page sizes that the array can hold. A larger page is cached in pieces.
+    pub page_sizes: Vec<PageSize>,
+    /// Sets; 1 is fully associative.
+    pub sets: u32,
+    /// Ways of a set.
+    pub ways: u32,
+    /// How a page number selects the set.
+    #[serde(default)]
+    pub index: Index,
+    /// Which way of a set is given up.
+    #[serde(default)]
+    pub replacement: Replacement,
+}
+
+/// How a page number, in units of its own page size, selects a set.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Index {
+    /// The low bits.
+    #[default]
+    LowBits,
+    /// The low bits XOR the next as many.
+    XorOfTwoSlices,
+}
+
+/// Which way of a full set is given up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Replacement {
+    /// The least recently used.
+    #[default]
+    Lru,
+    /// The one inserted first.
+    Fifo,
+}
+
+/// A field of a [`Geometry`] that cannot be.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct GeometryError {
+    /// The field, as a path.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: GeometryProblem,
+}
+
+/// What can be wrong with a field of a [`Geometry`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GeometryProblem {
+    /// A number of sets.
+    #[error("{0} is not a power of two up to 65536")]
+    Sets(u32),
+    /// A number of ways.
+    #[error("{0} is not between 1 and 64")]
+    Ways(u32),
+    /// An array without page sizes.
+    #[error("an array must hold at least one page size")]
+    NoPageSize,
+    /// A page size listed twice.
+    #[error("a page size is listed twice")]
+    RepeatedPageSize,
+    /// A level that cannot hold the smallest page.
+    #[error("some array of the level must hold 4K pages")]
+    No4K,
+    /// More arrays than the simulator has names for.
+    #[error("{0} arrays are more than 8")]
+    Arrays(usize),
+}
+
+impl ArrayGeometry {
+    /// An array indexed by low bits, with least-recently-used replacement.
+    #[must_use]
+    pub fn new(page_sizes: &[PageSize], sets: u32, ways: u32) -> Self {
+        let (index, replacement) = (Index::default(), Replacement::default());
+        Self { page_sizes: page_sizes.to_vec(), sets, ways, index, replacement }
+    }
+
+    fn validate(&self) -> Result<(), (&'static str, GeometryProblem)> {
+        if !self.sets.is_power_of_two() || self.sets > 1 << 16 {
+            return Err(("sets", GeometryProblem::Sets(self.sets)));
+        }
+        if !(1..=64).contains(&self.ways) {
+            return Err(("ways", GeometryProblem::Ways(self.ways)));
+        }
+        if self.page_sizes.is_empty() {
+            return Err(("page_sizes", GeometryProblem::NoPageSize));
+        }
+        let repeated = |size| self.page_sizes.iter().filter(|&&other| other == size).count() > 1;
+        if PageSize::ALL.into_iter().any(repeated) {
+            return Err(("page_sizes", GeometryProblem::RepeatedPageSize));
+        }
+        Ok(())
+    }
+}
+
+impl Geometry {
+    /// A large TLB for runs in which nobody counts: one level, every page size.
+    #[must_use]
+    pub fn functional() -> Self {
+        let level = |sets| {
+            vec![
+                ArrayGeometry::new(&[PageSize::Size4K], sets, 4),
+                ArrayGeometry::new(&[PageSize::Size2M], 64, 4),
+                ArrayGeometry::new(&[PageSize::Size1G], 8, 4),
+            ]
+        };
+        Self {
+            level1_instruction: level(512),
+            level1_data: level(16384),
+            level1_store: vec![],
+            level2: vec![],
+        }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be.
+    pub fn validate(&self) -> Result<(), GeometryError> {
+        for (name, level) in self.levels() {
+            validate_level(name, level)?;
+        }
+        Ok(())
+    }
+
+    fn levels(&self) -> [(&'static str, &[ArrayGeometry]); 4] {
+        [
+            ("level1_instruction", &self.level1_instruction),
+            ("level1_data", &self.level1_data),
+            ("level1_store", &self.level1_store),
+            ("level2", &self.level2),
+        ]
+    }
+}
+
+fn validate_level(name: &'static str, level: &[ArrayGeometry]) -> Result<(), GeometryError> {
+    let error = |problem| GeometryError { field: name.to_owned(), problem };
+    if level.len() > 8 {
+        return Err(error(GeometryProblem::Arrays(level.len())));
+    }
+    for (index, array) in level.iter().enumerate() {
+        array.validate().map_err(|(field, problem)| GeometryError {
+            field: format!("{name}[{index}].{field}"),
+            problem,
+        })?;
+    }
+    let optional = matches!(name, "level1_store" | "level2");
+    let holds_4k = level.iter().any(|array| array.page_sizes.contains(&PageSize::Size4K));
+    if holds_4k || (optional && level.is_empty()) { Ok(()) } else { Err(error(GeometryProblem::No4K)) }
+}

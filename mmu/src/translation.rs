@@ -1,0 +1,180 @@
+//! The result of a walk: what the TLB caches.
+
+use crate::context::{Context, Controls, PagingMode, Privilege};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use serde::{Deserialize, Serialize};
+
+/// The size of a page.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum PageSize {
+    /// 4 KByte.
+    #[serde(rename = "4K")]
+    Size4K = 0,
+    /// 2 MByte.
+    #[serde(rename = "2M")]
+    Size2M = 1,
+    /// 1 GByte.
+    #[serde(rename = "1G")]
+    Size1G = 2,
+}
+
+impl PageSize {
+    /// All sizes, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Size4K, Self::Size2M, Self::Size1G];
+
+    /// Bytes in the page.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        1 << self.shift()
+    }
+
+    /// How many low bits of an address are the offset in the page.
+    #[inline]
+    #[must_use]
+    pub const fn shift(self) -> u32 {
+        12 + 9 * self as u32
+    }
+
+    /// The address bits below the page.
+    #[inline]
+    #[must_use]
+    pub const fn offset_mask(self) -> u64 {
+        self.bytes() - 1
+    }
+}
+
+bitflags::bitflags! {
+    /// What a translation permits, of guest paging and of EPT, and whether it is dirty in both.
+    ///
+    /// The rights are those of the tables. What they mean for an access depends on the context (privilege,
+    /// CR0.WP, SMEP, SMAP) and is asked by a [`Requirement`].
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+    pub struct Rights: u8 {
+        /// R/W is 1 in every guest entry.
+        const WRITE = 1 << 0;
+        /// U/S is 1 in every guest entry: a user-mode address.
+        const USER = 1 << 1;
+        /// XD is 0 in every guest entry.
+        const EXECUTE = 1 << 2;
+        /// EPT permits reads, or is not in use.
+        const EPT_READ = 1 << 3;
+        /// EPT permits writes, or is not in use.
+        const EPT_WRITE = 1 << 4;
+        /// EPT permits fetches from this address, or is not in use.
+        const EPT_EXECUTE = 1 << 5;
+        /// The dirty flags that a write must set are set, in guest paging and in EPT.
+        const DIRTY = 1 << 6;
+    }
+}
+
+/// What an access in a given context needs of [`Rights`]: one mask and one compare.
+///
+/// The rules are those of SDM 5.6.1 and 31.3.3.2 together with the dirty flags of 5.8 and 31.3.5.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Requirement {
+    mask: Rights,
+    want: Rights,
+}
+
+impl Requirement {
+    /// What `kind` needs in `context`.
+    #[must_use]
+    pub fn of(context: &Context, kind: AccessKind) -> Self {
+        let mut need = match kind {
+            AccessKind::Read => Self::all(Rights::EPT_READ),
+            AccessKind::Write => Self::all(Rights::EPT_WRITE | Rights::DIRTY),
+            AccessKind::Execute => Self::all(Rights::EPT_EXECUTE),
+        };
+        if context.mode != PagingMode::None {
+            need.add_guest(context, kind);
+        }
+        need
+    }
+
+    /// Whether `rights` suffice.
+    #[inline(always)]
+    #[must_use]
+    pub const fn allows(self, rights: Rights) -> bool {
+        rights.bits() & self.mask.bits() == self.want.bits()
+    }
+
+    const fn all(rights: Rights) -> Self {
+        Self { mask: rights, want: rights }
+    }
+
+    fn add_guest(&mut self, context: &Context, kind: AccessKind) {
+        let user = context.privilege == Privilege::User;
+        if user {
+            self.require(Rights::USER);
+        } else if context.refuses_user_pages(kind) {
+            self.mask |= Rights::USER;
+        }
+        match kind {
+            AccessKind::Write if user || context.controls.contains(Controls::WRITE_PROTECT) => {
+                self.require(Rights::WRITE);
+            }
+            AccessKind::Execute => self.require(Rights::EXECUTE),
+            AccessKind::Read | AccessKind::Write => {}
+        }
+    }
+
+    fn require(&mut self, rights: Rights) {
+        self.mask |= rights;
+        self.want |= rights;
+    }
+}
+
+/// A linear page and the host-physical page it stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Translation {
+    /// Start of the linear page, of [`size`](Self::size) bytes.
+    pub linear: LinearAddress,
+    /// Start of the host-physical page, of [`size`](Self::size) bytes.
+    pub host_physical: HostPhysicalAddress,
+    /// The size that holds for the whole translation: the smaller of the guest's and EPT's.
+    pub size: PageSize,
+    /// The size of the page in the guest's tables: what INVLPG removes.
+    pub guest_size: PageSize,
+    /// What the tables permit.
+    pub rights: Rights,
+    /// Whether the page is global (SDM 5.10.2.4).
+    pub scope: Scope,
+}
+
+/// In which address spaces of a VPID a translation holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// In the PCID that it was made for.
+    Pcid,
+    /// In every PCID of the VPID.
+    Global,
+}
+
+impl Translation {
+    /// The host-physical address of a linear address in the page.
+    #[inline(always)]
+    #[must_use]
+    pub const fn host(&self, address: LinearAddress) -> HostPhysicalAddress {
+        HostPhysicalAddress(self.host_physical.0 | (address.0 & self.size.offset_mask()))
+    }
+
+    /// The part of the translation that covers the page of `size` around `address`.
+    ///
+    /// A processor may cache a translation in pieces, never in a larger page (SDM 5.10.2.2).
+    #[must_use]
+    pub fn narrowed(self, address: LinearAddress, size: PageSize) -> Self {
+        if size >= self.size {
+            return self;
+        }
+        let mask = !size.offset_mask();
+        Self {
+            linear: LinearAddress(address.0 & mask),
+            host_physical: HostPhysicalAddress(self.host(address).0 & mask),
+            size,
+            ..self
+        }
+    }
+}

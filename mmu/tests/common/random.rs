@@ -1,0 +1,116 @@
+//! Random machines: a few frames that serve as tables of every level, with entries that are mostly well-formed.
+
+use super::Numbers;
+use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
+use mmu::Ram;
+use mmu::context::{Context, Controls, PagingMode, Privilege};
+use mmu::ept::{EptContext, EptControls, EptLevels};
+
+/// Frames of guest tables and pages.
+pub const GUEST_FRAMES: u64 = 8;
+/// Frames of EPT tables, behind those.
+pub const EPT_FRAMES: u64 = 8;
+/// The entries of a table that addresses use.
+pub const INDEXES: [u64; 4] = [0, 1, 256, 511];
+/// Bytes of RAM.
+pub const RAM: u64 = 0x40_0000;
+
+pub const KINDS: [AccessKind; 3] = [AccessKind::Read, AccessKind::Write, AccessKind::Execute];
+
+pub fn machine(numbers: &mut Numbers) -> (Ram, Context) {
+    let ram = Ram::new(RAM).unwrap();
+    let context = context(numbers);
+    let disorder = numbers.pick(&[0, 6, 40]);
+    for frame in 0..GUEST_FRAMES {
+        for index in INDEXES {
+            let entry = guest_entry(numbers, disorder);
+            ram.write(HostPhysicalAddress(frame * 4096 + index * 8), entry).unwrap();
+        }
+    }
+    for frame in GUEST_FRAMES..GUEST_FRAMES + EPT_FRAMES {
+        // Guest-physical addresses are small: entries 0 to 15 are in use at every level.
+        for index in (0..16).chain([511]) {
+            let entry = ept_entry(numbers, disorder);
+            ram.write(HostPhysicalAddress(frame * 4096 + index * 8), entry).unwrap();
+        }
+    }
+    (ram, context)
+}
+
+pub fn context(numbers: &mut Numbers) -> Context {
+    let ept_frame = GUEST_FRAMES + numbers.below(EPT_FRAMES);
+    let ept = numbers.one_in(2).then(|| EptContext {
+        root: HostPhysicalAddress(ept_frame * 4096),
+        levels: numbers.pick(&[EptLevels::Four, EptLevels::Five]),
+        controls: EptControls::from_bits_truncate(numbers.next() as u8 | numbers.pick(&[0, 0x1c])),
+    });
+    let some = numbers.next() as u8;
+    Context {
+        mode: numbers.pick(&[
+            PagingMode::FourLevel,
+            PagingMode::FiveLevel,
+            PagingMode::FourLevel,
+            PagingMode::None,
+        ]),
+        cr3: GuestPhysicalAddress(numbers.below(GUEST_FRAMES) * 4096),
+        controls: Controls::from_bits_truncate(some | numbers.pick(&[0, 0x42])),
+        privilege: numbers.pick(&[Privilege::User, Privilege::Supervisor]),
+        physical_address_width: numbers.pick(&[36, 46, 52]),
+        pcid: numbers.below(2) as u16,
+        vpid: numbers.below(2) as u16,
+        ept,
+    }
+}
+
+/// An address whose index is in use at every level.
+pub fn address(numbers: &mut Numbers, context: &Context) -> LinearAddress {
+    if context.mode == PagingMode::None {
+        return LinearAddress(numbers.below(16) * 4096 + numbers.below(4096));
+    }
+    let mut value = numbers.below(4096);
+    for level in 0..context.mode.levels() {
+        value |= numbers.pick(&INDEXES) << (12 + 9 * level);
+    }
+    let unused = if context.mode == PagingMode::FourLevel { 16 } else { 7 };
+    let canonical = ((value << unused) as i64 >> unused) as u64;
+    LinearAddress(if numbers.one_in(32) { canonical ^ 1 << numbers.below(64) } else { canonical })
+}
+
+/// One bit in `disorder` entries is out of order; 0 is never.
+fn guest_entry(numbers: &mut Numbers, disorder: u64) -> u64 {
+    let mut entry = numbers.below(GUEST_FRAMES) << 12 | 0b111 | numbers.next() & 0x160;
+    if numbers.one_in(6) {
+        // A large page: the frame must be aligned, or the entry has reserved bits set.
+        entry = entry & !0xf_f000 | 0x80 | if numbers.one_in(8) { numbers.next() & 0xf_e000 } else { 0 };
+    }
+    disturb(numbers, disorder, &mut entry, 0b110);
+    if disorder != 0 && numbers.one_in(disorder) {
+        entry |= 1 << 63;
+    }
+    entry
+}
+
+fn ept_entry(numbers: &mut Numbers, disorder: u64) -> u64 {
+    let mut entry =
+        (GUEST_FRAMES + numbers.below(EPT_FRAMES)) << 12 | 0b111 | 1 << 10 | numbers.next() & 0x300;
+    match numbers.below(8) {
+        0 => entry = entry & !0xf_f000 | 0x80 | 6 << 3,
+        1 => entry |= numbers.below(8) << 3,
+        2 => entry = numbers.below(GUEST_FRAMES) << 12 | 0b111 | 1 << 10 | 6 << 3,
+        _ => {}
+    }
+    disturb(numbers, disorder, &mut entry, 0x407);
+    entry
+}
+
+fn disturb(numbers: &mut Numbers, disorder: u64, entry: &mut u64, rights: u64) {
+    if disorder == 0 {
+        return;
+    }
+    if numbers.one_in(disorder) {
+        *entry &= !(numbers.next() & rights);
+    }
+    if numbers.one_in(disorder * 2) {
+        *entry ^= 1 << numbers.pick(&[0, 1, 2, 7, 12, 40, 46, 51, 62]);
+    }
+}

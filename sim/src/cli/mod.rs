@@ -1,0 +1,112 @@
+//! The command line: one file a subcommand.
+//!
+//! Exit status: 0 done, 1 the run found something, 2 the request was wrong.
+
+mod record;
+mod replay;
+mod trace;
+
+use clap::{Args, Parser, Subcommand};
+use miette::Report;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use vmxsim::progress::Show;
+
+/// A cycle-level x86-64 simulator whose subject is Intel VMX.
+///
+/// Record a real program on this processor, replay it on the simulated one, natively or as a guest behind EPT, and
+/// compare every register with what silicon did.
+#[derive(Parser)]
+#[command(name = "vmxsim", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  vmxsim replay traces/sort.vmxt                  what the program costs on the machine itself
+  vmxsim replay traces/sort.vmxt --as guest       the same behind EPT: two-dimensional walks
+  vmxsim replay traces/sort.vmxt --verify         compare all registers after each instruction
+  vmxsim record -o ls.vmxt -- ls -l /usr/bin      record a program on this processor
+  vmxsim trace info ls.vmxt                       what a trace holds
+
+Exit status: 0 done, 1 the run found something (a divergence), 2 the request was wrong.";
+
+/// What every subcommand understands.
+#[derive(Args, Clone)]
+pub(crate) struct Common {
+    /// Write the result as JSON to this file (`-` for standard output)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Take options from a TOML file; unknown keys are refused, and the command line has the last word
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Show no progress and no summary
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log what the host does; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Common {
+    pub(crate) fn show(&self) -> Show {
+        if self.quiet { Show::No } else { Show::Yes }
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Record(record::RecordArgs),
+    Replay(replay::ReplayArgs),
+    Trace(trace::TraceArgs),
+}
+
+/// How a run that could be carried out ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// Nothing to report.
+    Done,
+    /// Exit status 1.
+    FoundSomething,
+}
+
+/// Parses the command line and carries it out.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log(cli.common.verbose);
+    let ended = match &cli.command {
+        Command::Record(args) => record::run(args, &cli.common),
+        Command::Replay(args) => replay::run(args, &cli.common),
+        Command::Trace(args) => trace::run(args, &cli.common),
+    };
+    match ended {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::FoundSomething) => ExitCode::from(1),
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// An error of a library as a report of the command line. Their messages hold their causes.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(crate) fn report(error: impl std::error::Error) -> Report {
+    miette::miette!("{error}")
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}

@@ -1,0 +1,54 @@
+//! Hands the accesses of each instruction to the cost model.
+
+use crate::processor::Observer;
+use mmu::mmu::{AccessReport, Hit};
+use mmu::{Dimension, Reference};
+use timing::model::Model;
+use timing::step::{self, Access, Translation, WalkReference};
+
+/// The observer of a replay: charges every step.
+pub(super) struct Meter {
+    pub(super) model: Model,
+    /// The most references of one walk.
+    pub(super) most_references: u64,
+    references: Vec<WalkReference>,
+}
+
+impl Meter {
+    pub(super) fn new(model: Model) -> Self {
+        Self { model, most_references: 0, references: Vec::new() }
+    }
+
+    /// Charges an access of which nothing else is done.
+    pub(super) fn charge(&mut self, report: &AccessReport<'_>) {
+        let Some(address) = report.host_physical else { return };
+        self.references.clear();
+        self.references.extend(report.references.iter().map(reference));
+        self.most_references = self.most_references.max(self.references.len() as u64);
+        let translation = match report.hit {
+            Hit::L1 => Translation::L1,
+            Hit::L2 => Translation::L2,
+            Hit::Walk => Translation::Walk { references: &self.references },
+        };
+        let access = Access { kind: report.kind, address, bytes: report.bytes.into(), translation };
+        self.model.charge_access(&access);
+    }
+}
+
+fn reference(reference: &Reference) -> WalkReference {
+    let dimension = match reference.dimension {
+        Dimension::Guest => step::Dimension::Guest,
+        Dimension::Ept => step::Dimension::Ept,
+    };
+    WalkReference { dimension, level: reference.level, address: reference.host_physical }
+}
+
+impl Observer for Meter {
+    #[inline]
+    fn executed<'a>(&mut self, accesses: impl Iterator<Item = AccessReport<'a>>) {
+        self.model.charge_instructions(1);
+        for report in accesses {
+            self.charge(&report);
+        }
+    }
+}
