@@ -75,6 +75,10 @@ fn with_operands(instruction: &Instruction, before: Option<&Registers>) -> Undef
         Mnemonic::Bswap if instruction.op_register(0).size() == 2 => {
             Undefined { destination: Destination::Undefined, ..listed }
         }
+        // Approximations of which the manual fixes the error alone.
+        Mnemonic::Rcpps | Mnemonic::Rcpss | Mnemonic::Rsqrtps | Mnemonic::Rsqrtss => {
+            Undefined { destination: Destination::Undefined, ..listed }
+        }
         _ => listed,
     }
 }

@@ -1,4 +1,5 @@
-//! MXCSR as programs see it: exception flags that gather in the host's register, LDMXCSR and STMXCSR, FXSAVE and FXRSTOR.
+//! MXCSR as programs see it: exception flags that gather in the host's register, LDMXCSR and STMXCSR, FXSAVE and
+//! FXRSTOR.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -151,7 +152,9 @@ fn host_mxcsr() -> u32 {
 #[test]
 fn the_host_has_its_mxcsr_back_after_a_run() {
     for guest in [0x1f80, 0xffff, 0] {
+        let _ = black_box(black_box(1.0_f64) / black_box(3.0));
         let before = host_mxcsr();
+        assert_eq!(before, 0x1fa0);
         let mut machine = machine(&[DIVSS, DIVSS].concat(), guest, &mut Random(4));
         machine.state.xmm[1] = 0;
         CodeCache::new().run(&mut machine, 10);
@@ -362,8 +365,8 @@ fn the_processor_understands_the_area() {
         areas[0].0[..2].copy_from_slice(&0x37f_u16.to_le_bytes());
         let mut context = silicon_simd::Context { gpr: [0; 16], rflags: 2, unused: 0, xmm: [0; 16] };
         context.gpr[RDI] = areas.as_mut_ptr().expose_provenance() as u64;
-        // SAFETY: the code reads the first area and writes the second; x87 and MXCSR get values they can have with all
-        // exceptions masked, and EMMS follows.
+        // SAFETY: the code reads the first area and writes the second; x87 and MXCSR get values with all exceptions
+        // masked, and EMMS follows.
         unsafe {
             code.run(0, &mut context);
             core::arch::asm!("emms");

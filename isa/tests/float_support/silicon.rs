@@ -26,7 +26,8 @@ impl Processor {
     pub(crate) fn new() -> Self {
         static LOCK: Mutex<()> = Mutex::new(());
         let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: the action is all zeros but for a handler of the right type, which touches only atomics and its frame.
+        // SAFETY: the action is all zeros but for a handler of the right type, which touches only atomics and its
+        // frame.
         unsafe {
             let mut action: libc::sigaction = core::mem::zeroed();
             let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t) = on_exception;

@@ -180,7 +180,7 @@ pub(crate) fn root(value: Exact) -> Exact {
     }
 }
 
-/// Which of two neighbours a horizontal operation subtracts.
+/// What a horizontal operation does to two neighbours.
 type Pairwise = fn(u64, u64, &mut Environment) -> u64;
 
 /// HADDPS HADDPD HSUBPS HSUBPD: neighbours of `a`, then neighbours of `b`.

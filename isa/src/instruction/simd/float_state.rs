@@ -2,9 +2,9 @@
 //!
 //! # Choices
 //!
-//! - FXSAVE stores FOP, FIP and FDP always, and FXRSTOR restores them always, as the manual describes. AMD processors do so only
-//!   while an x87 exception is pending; processors that set CPUID.(EAX=07H,ECX=0):EBX[6] or EBX[13] change
-//!   when FDP is updated or store FCS and FDS as 0. FCS and FDS are stored as 0 and not restored.
+//! - FXSAVE always stores FOP, FIP and FDP, and FXRSTOR always restores them, as the manual describes. AMD
+//!   processors do so only while an x87 exception is pending. The processors that update FDP only for x87 exceptions
+//!   (CPUID.07H:EBX[6]) are not modelled. FCS and FDS are stored as 0 (CPUID.07H:EBX[13]) and not restored.
 //! - Bytes 416 to 511 of the area, which the manual leaves to software or reserves, are not touched.
 //! - CR0.TS, CR0.EM and EFER.FFXSR are taken to be 0.
 
@@ -63,7 +63,7 @@ fn store_mxcsr<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     cpu.write(record.linear_address(cpu.state()), mxcsr)
 }
 
-/// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, tables 10-2 and 10-3; Vol. 2A, FXSAVE).
+/// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, table 10-2; Vol. 2A, FXSAVE).
 trait Pointers {
     /// As 64 bits of the area.
     fn pack(pointer: u64) -> u64;
