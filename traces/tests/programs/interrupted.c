@@ -31,6 +31,14 @@ static void strings(void) {
     }
 }
 
+/* A process that sleeps, writes a byte when it has where to, and ends. */
+static void child(int microseconds, int to) {
+    if (fork() != 0) return;
+    signal(SIGALRM, SIG_IGN);
+    usleep(microseconds);
+    _exit(to >= 0 && write(to, "x", 1) != 1);
+}
+
 int main(void) {
     struct sigaction action = { 0 };
     struct itimerval timer = { { 0, 20000 }, { 0, 20000 } };
@@ -40,12 +48,9 @@ int main(void) {
     action.sa_flags = SA_RESTART;
     if (sigaction(SIGALRM, &action, 0) || setitimer(ITIMER_REAL, &timer, 0) || pipe(pipes)) return 2;
     strings();
-    if (fork() == 0) {
-        signal(SIGALRM, SIG_IGN);
-        usleep(200000);
-        _exit(write(pipes[1], "x", 1) != 1);
-    }
-    /* Restarted after each signal. */
+    child(50000, -1);
+    child(200000, pipes[1]);
+    /* Restarted after each signal, also after SIGCHLD of the first child, for which there is no handler. */
     if (read(pipes[0], &byte, 1) != 1 || byte != 'x') return 3;
     action.sa_flags = 0;
     if (sigaction(SIGALRM, &action, 0)) return 4;
