@@ -47,12 +47,15 @@ fn limited(limit: u64) -> RecordOptions {
     RecordOptions { limit: Some(limit), ..RecordOptions::default() }
 }
 
-/// Compiles a program without a C library.
-fn build(folder: &Path, source: &str) -> PathBuf {
+/// Without a C library, so that the program is the same everywhere.
+const BARE: &[&str] = &["-nostdlib", "-static", "-fno-stack-protector", "-fno-pie", "-no-pie"];
+
+/// Compiles a program.
+fn build(folder: &Path, source: &str, flags: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(source);
     let program = folder.join("program");
-    let flags = ["-O1", "-nostdlib", "-static", "-fno-stack-protector", "-fno-pie", "-no-pie", "-o"];
-    let status = Command::new("cc").args(flags).arg(&program).arg(source).status().unwrap();
+    let status =
+        Command::new("cc").arg("-O1").args(flags).arg("-o").arg(&program).arg(source).status().unwrap();
     assert!(status.success());
     program
 }
@@ -60,7 +63,7 @@ fn build(folder: &Path, source: &str) -> PathBuf {
 #[test]
 fn a_program_that_does_what_is_hard_to_record_runs_as_ever_and_its_trace_is_consistent() {
     let folder = tempfile::tempdir().unwrap();
-    let program = build(folder.path(), "everything.c");
+    let program = build(folder.path(), "everything.c", BARE);
     let Recorded { outcome, checked, .. } = record(&program, &[], RecordOptions::default());
     assert_eq!(outcome.end, EndReason::Exited(42), "the number of the first check that failed");
     assert_eq!((outcome.programs, outcome.threads_not_recorded), (1, false));
@@ -74,9 +77,20 @@ fn a_program_that_does_what_is_hard_to_record_runs_as_ever_and_its_trace_is_cons
 }
 
 #[test]
+fn signals_that_interrupt_repeated_instructions_and_system_calls_leave_them_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "interrupted.c", &[]);
+    let Recorded { outcome, checked, .. } = record(&program, &[], RecordOptions::default());
+    assert_eq!(outcome.end, EndReason::Exited(0));
+    assert!(checked.effects > 3);
+    // Every iteration belongs to the one step of its instruction.
+    assert!(checked.repeated_bytes >= 20 * ((1 << 20) + 300));
+}
+
+#[test]
 fn recording_a_static_program_twice_gives_the_same_steps() {
     let folder = tempfile::tempdir().unwrap();
-    let program = build(folder.path(), "everything.c");
+    let program = build(folder.path(), "everything.c", BARE);
     let [first, second] = [(); 2].map(|()| record(&program, &[], RecordOptions::default()));
     assert_eq!(first.outcome, second.outcome);
     // The process id is in registers and in a signal frame; nothing else may differ.

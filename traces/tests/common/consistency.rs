@@ -4,7 +4,7 @@
 //! in that memory, each plain load, pop, return, push and repeated MOVS or STOS must agree with it, and each step
 //! must start where the one before ended.
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use isa::registers::Registers;
 use std::collections::HashMap;
 use traces::{Content, Event, Item, Sections, Step, StepKind, TraceReader};
@@ -15,6 +15,7 @@ pub(crate) struct Checked {
     pub(crate) taken: u64,
     pub(crate) loads: u64,
     pub(crate) repeats: u64,
+    pub(crate) repeated_bytes: u64,
     pub(crate) patches: u64,
     pub(crate) effects: u64,
     pub(crate) execs: u64,
@@ -83,6 +84,9 @@ impl Replay {
             return Err(format!("memory does not hold {:02x?}", step.bytes));
         }
         let instruction = Decoder::with_ip(64, step.bytes, step.rip, DecoderOptions::NONE).decode();
+        if instruction.flow_control() == FlowControl::Next && step.after.rip != instruction.next_ip() {
+            return Err(format!("{instruction:?} went on at {:#x}", step.after.rip));
+        }
         self.checked.steps += 1;
         self.checked.taken += u64::from(step.kind == StepKind::Taken);
         *self.checked.mnemonics.entry(instruction.mnemonic()).or_default() += 1;
@@ -153,6 +157,7 @@ impl Replay {
         for _ in 0..if moves || stores { rcx } else { 0 } {
             let bytes = if moves { self.read(rsi, size)? } else { rax.to_le_bytes()[..size].to_vec() };
             self.write(rdi, &bytes)?;
+            self.checked.repeated_bytes += size as u64;
             (rsi, rdi) = (rsi.wrapping_add(advance), rdi.wrapping_add(advance));
         }
         Ok(())
