@@ -9,6 +9,7 @@
 use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::block::{self, Block, Ending};
 use crate::cpu::{Cpu, Stop, Stopped};
+use crate::float::Session;
 use crate::record::Record;
 use core::cell::Cell;
 use rustc_hash::FxHashMap;
@@ -147,6 +148,7 @@ impl<C: Cpu> CodeCache<C> {
     /// Runs at most `budget` instructions.
     #[inline(never)]
     pub fn run(&mut self, cpu: &mut C, budget: u64) -> Run {
+        let session = Session::open(cpu);
         let mut left = budget;
         let mut outcome = self.run_blocks(cpu, &mut left);
         while let Some(page) = code_write(&outcome) {
@@ -158,6 +160,7 @@ impl<C: Cpu> CodeCache<C> {
                 outcome = self.run_blocks(cpu, &mut left);
             }
         }
+        session.close(cpu.state_mut());
         let executed = budget - left;
         match outcome {
             Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },

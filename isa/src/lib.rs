@@ -13,6 +13,10 @@
 //! 5. [`engine`]: blocks, how they are found and chained, and the loop that runs them. A first reader may skip
 //!    `liveness` and `fusion`, which only make it fast.
 //!
+//! # Floating point
+//!
+//! [`float`] computes for the SSE instructions, on the host's own where that is the same and portably everywhere.
+//!
 //! # Status flags
 //!
 //! [`flags`] keeps what the flags are computed from; undefined flags are listed per instruction in [`undefined`].
@@ -25,6 +29,7 @@ pub mod engine;
 pub mod event;
 pub mod flags;
 pub mod flat;
+pub mod float;
 mod fusion;
 pub mod instruction;
 mod liveness;

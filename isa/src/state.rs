@@ -1,6 +1,7 @@
 //! The register state in the form that handlers compute with.
 
 use crate::flags::Flags;
+use crate::float::Collection;
 use crate::registers::{Gpr, Registers, X87};
 use crate::width::Width;
 
@@ -86,9 +87,10 @@ pub struct State {
     pub flags: Flags,
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
-    /// SSE control and status. Exception flags raised since the last synchronisation may still be in the host's
-    /// register: see [`crate::simd`].
+    /// SSE control and status. While the engine runs, exception flags may still be in the host's register: see
+    /// [`crate::float`].
     pub mxcsr: u32,
+    pub(crate) float_flags: Collection,
     /// x87 and MMX state.
     pub x87: X87,
 }
@@ -171,6 +173,7 @@ impl From<&Registers> for State {
             flags: Flags::new(registers.rflags),
             xmm: registers.xmm,
             mxcsr: registers.mxcsr,
+            float_flags: Collection::EachOperation,
             x87: registers.x87,
         }
     }

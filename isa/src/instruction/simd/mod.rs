@@ -18,6 +18,10 @@ mod aes;
 mod carryless;
 mod comparison;
 mod element;
+mod float_arithmetic;
+mod float_compare;
+mod float_convert;
+mod float_state;
 mod integer;
 pub(crate) mod lanes;
 mod shift;
@@ -34,6 +38,10 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| comparison::select(form))
         .or_else(|| aes::select(form))
         .or_else(|| carryless::select(form))
+        .or_else(|| float_arithmetic::select(form))
+        .or_else(|| float_compare::select(form))
+        .or_else(|| float_convert::select(form))
+        .or_else(|| float_state::select(form))
 }
 
 /// The content of the XMM register that a slot stands for.
