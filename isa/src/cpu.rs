@@ -100,11 +100,11 @@ pub trait Cpu: Sized {
     /// The engine has dropped all decoded code of this page, so that it may be written again.
     fn code_dropped(&mut self, page: HostPhysicalAddress);
 
-    /// Copies `count` bytes upward from `from` to `to` (REP MOVSB with DF = 0) as far as that can be done at once,
-    /// and returns how many were copied; 0 asks for element by element, which also finds any fault. The result must
-    /// be what byte-by-byte copying gives when the ranges overlap.
-    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64) -> u64 {
-        let _ = (from, to, count);
+    /// Copies `count` bytes upward from `from` to `to` (REP MOVS with DF = 0) as far as that can be done at once,
+    /// and returns how many were copied, a multiple of `element`; 0 asks for element by element, which also finds
+    /// any fault. The result must be what copying byte by byte gives when the ranges overlap.
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
+        let _ = (from, to, count, element);
         0
     }
 

@@ -93,6 +93,14 @@ impl Source for SourceRegister {
     }
 }
 
+impl SourceRegister {
+    /// Writes the register, for the few instructions that exchange their operands.
+    #[inline(always)]
+    pub(crate) fn put<C, W: Width>(state: &mut State, record: &Record<C>, value: W) {
+        put(state, record.source, record.modifiers.source_byte(), value);
+    }
+}
+
 /// The immediate.
 pub struct Immediate;
 

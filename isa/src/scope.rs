@@ -8,7 +8,8 @@ use iced_x86::{Instruction, Mnemonic};
 pub enum Scope {
     /// The engine computes it from registers and memory.
     Computed,
-    /// Silicon or the operating system chooses it: CPUID, time, random numbers, system calls.
+    /// Silicon or the operating system chooses it: CPUID, time, random numbers, system calls, and FXSAVE, whose image
+    /// has fields that differ between processors (MXCSR_MASK, the last x87 instruction and operand).
     Outside,
     /// The engine does not model the instruction.
     Unmodelled,
@@ -38,7 +39,9 @@ pub fn of(instruction: &Instruction) -> Scope {
         | Mnemonic::Rdrand
         | Mnemonic::Rdseed
         | Mnemonic::Rdpmc
-        | Mnemonic::Xgetbv => Scope::Outside,
+        | Mnemonic::Xgetbv
+        | Mnemonic::Fxsave
+        | Mnemonic::Fxsave64 => Scope::Outside,
         _ if decode::is_modelled(instruction) => Scope::Computed,
         _ => Scope::Unmodelled,
     }

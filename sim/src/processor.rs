@@ -12,6 +12,9 @@ use mmu::{Fault, Mmu};
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
 const FETCH_LINE: u64 = 64;
 
+/// Bytes below which a string instruction goes element by element.
+const SHORT_RUN: u64 = 64;
+
 /// Sees each instruction of an observed processor after it has completed.
 pub trait Observer {
     /// One instruction, with its fetches and data accesses in order.
@@ -130,6 +133,34 @@ impl<const OBSERVED: bool, O: Observer> Cpu for Processor<OBSERVED, O> {
 
     fn code_dropped(&mut self, page: HostPhysicalAddress) {
         self.memory.unmark_code(page);
+    }
+
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
+        if count < SHORT_RUN {
+            return 0;
+        }
+        let Ok(source) = self.memory.run(from, AccessKind::Read, count) else { return 0 };
+        let Ok(target) = self.memory.run(to, AccessKind::Write, source.length) else { return 0 };
+        // Copying upward onto itself repeats what is in front: what is read must not have been written in this run.
+        let distance = target.host_physical.0.wrapping_sub(source.host_physical.0);
+        let bytes = if distance == 0 { target.length } else { target.length.min(distance) };
+        let bytes = bytes - bytes % element;
+        match self.memory.ram().copy_within(source.host_physical, target.host_physical, bytes) {
+            Ok(()) => bytes,
+            Err(_) => 0,
+        }
+    }
+
+    fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
+        if count < SHORT_RUN {
+            return 0;
+        }
+        let Ok(target) = self.memory.run(to, AccessKind::Write, count) else { return 0 };
+        let elements = target.length / S::BYTES as u64;
+        match self.memory.ram().fill(target.host_physical, pattern, elements) {
+            Ok(()) => elements * S::BYTES as u64,
+            Err(_) => 0,
+        }
     }
 
     fn cpuid(&mut self, _: u32, _: u32) -> Result<[u32; 4], Stopped> {

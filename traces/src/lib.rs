@@ -5,8 +5,11 @@
 //! [`TraceReader`] reads it in constant memory. [`format`] describes the file.
 
 pub mod format;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod record;
 
 mod error;
+mod taken;
 
 pub use error::TraceError;
 pub use format::{
@@ -14,3 +17,4 @@ pub use format::{
     Sink, Step, StepKind, StepRecord, Store, Stores, Summary, TakenStep, TraceFile, TraceReader, TraceWriter,
     Trailer, Walk, WriteOptions, Written,
 };
+pub use taken::is_taken;

@@ -10,7 +10,10 @@ use crate::record::Handler;
 
 pub(crate) mod arithmetic;
 pub(crate) mod control;
+mod exchange;
+mod miscellaneous;
 pub(crate) mod simd;
+mod string;
 mod transfer;
 
 /// The handler for a form, or none if the engine does not model it.
@@ -19,6 +22,9 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     arithmetic::select(form)
         .or_else(|| transfer::select(form))
         .or_else(|| control::select(form))
+        .or_else(|| exchange::select(form))
+        .or_else(|| string::select(form))
+        .or_else(|| miscellaneous::select(form))
         .or_else(|| simd::select(form))
 }
 

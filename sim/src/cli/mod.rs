@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 the run found something, 2 the request was wrong.
 
+mod record;
 mod replay;
 mod trace;
 
@@ -62,6 +63,7 @@ impl Common {
 
 #[derive(Subcommand)]
 enum Command {
+    Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
 }
@@ -80,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.common.verbose);
     let ended = match &cli.command {
+        Command::Record(args) => record::run(args, &cli.common),
         Command::Replay(args) => replay::run(args, &cli.common),
         Command::Trace(args) => trace::run(args, &cli.common),
     };
