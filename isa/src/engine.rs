@@ -155,7 +155,7 @@ impl<C: Cpu> CodeCache<C> {
             self.drop_page(page);
             cpu.code_dropped(page);
             // The instruction may write its own page, so it is executed once without being kept.
-            outcome = run_uncached(cpu, &mut left);
+            outcome = run_uncached(cpu, 1, &mut left);
             if outcome.is_ok() {
                 outcome = self.run_blocks(cpu, &mut left);
             }
@@ -287,14 +287,14 @@ fn jump_index(rip: u64) -> usize {
     (rip ^ rip >> 12) as usize % JUMP_ENTRIES
 }
 
-/// Executes one instruction without keeping its decoded form.
-fn run_uncached<C: Cpu>(cpu: &mut C, left: &mut u64) -> Result<(), StoppedAt> {
+/// Executes `count` instructions of straight-line code without keeping their decoded form.
+fn run_uncached<C: Cpu>(cpu: &mut C, count: usize, left: &mut u64) -> Result<(), StoppedAt> {
     let rip = cpu.state().rip();
-    let single = cpu
+    let block = cpu
         .translate_fetch(LinearAddress(rip))
-        .and_then(|physical| block::build(cpu, rip, physical, 1))
+        .and_then(|physical| block::build(cpu, rip, physical, count))
         .map_err(|stop| (stop, rip))?;
-    run_block(cpu, &single, left)
+    run_block(cpu, &block, left)
 }
 
 /// Runs a whole block.
@@ -316,32 +316,16 @@ fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<()
     Ok(())
 }
 
-/// Runs the first instructions of a block that has more than the budget allows.
+/// Runs the first instructions of a block that has more than the budget allows. In the plain machine they are decoded
+/// again as a block of their own: in the whole one a later instruction may be why the last of them computes no flags.
 #[cold]
 fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
-    let single = block.records.partition_point(|record| record.instructions == 1);
     let count = usize::try_from(*left).unwrap_or(usize::MAX);
-    run_records(cpu, &block.records[..count.min(single)], left)?;
-    // What is left ends between a comparison and the jump that is one with it.
-    if count > single { run_uncached(cpu, left) } else { Ok(()) }
-}
-
-/// Runs records of which none is a branch that ends a block, and moves RIP after them.
-fn run_records<C: Cpu>(cpu: &mut C, records: &[Record<C>], left: &mut u64) -> Result<(), StoppedAt> {
     if C::OBSERVED {
-        return run_observed(cpu, records, Ending::FallThrough, left);
+        run_observed(cpu, &block.records[..count], Ending::FallThrough, left)
+    } else {
+        run_uncached(cpu, count, left)
     }
-    for record in records {
-        if let Err(stop) = (record.handler)(cpu, record) {
-            return Err(stopped(cpu, records, record, stop, left));
-        }
-    }
-    *left -= records.len() as u64;
-    if let Some(last) = records.last() {
-        let rip = last.next_rip(cpu.state());
-        cpu.state_mut().set_rip(rip);
-    }
-    Ok(())
 }
 
 /// Moves RIP to the instruction that stopped and counts those before it.
