@@ -125,7 +125,8 @@ fn stack<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     })
 }
 
-/// ENTER (SDM Vol. 2A): the frame pointers of enclosing procedures are copied from the old frame to the new one.
+/// ENTER (SDM Vol. 2A): the frame pointers of enclosing procedures are copied from the old frame to the new one. A fault
+/// leaves the registers alone; what was pushed before it stays below the top of the stack.
 fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let size = W::BYTES as u64;
     let allocated = record.immediate & 0xffff;
@@ -133,9 +134,7 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     let (old_frame, old_top) = (cpu.state().slot(Slot::Rbp), cpu.state().slot(Slot::Rsp));
     let frame = old_top.wrapping_sub(size);
     let below = |words: u64| LinearAddress(frame.wrapping_sub(words * size));
-    let top = below(level).0.wrapping_sub(allocated);
-    // The new top must be writable (the manual's page-fault check), before anything is pushed.
-    cpu.modify(LinearAddress(top), |_, old: W| old)?;
+    cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
     for nesting in 1..level {
         let pointer: W = cpu.read(LinearAddress(old_frame.wrapping_sub(nesting * size)))?;
         cpu.write(below(nesting), pointer)?;
@@ -143,7 +142,9 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     if level > 0 {
         cpu.write(below(level), W::truncate(frame))?;
     }
-    cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
+    // The new top must be writable, although nothing is stored there.
+    let top = below(level).0.wrapping_sub(allocated);
+    cpu.modify(LinearAddress(top), |_, old: W| old)?;
     let state = cpu.state_mut();
     state.put(Slot::Rbp, W::truncate(frame));
     state.set_slot(Slot::Rsp, top);
