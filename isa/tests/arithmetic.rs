@@ -26,7 +26,7 @@ fn forms(size: u32) -> Vec<Vec<u8>> {
         for (opcode, modrm) in [(0, 0xc8), (2, 0xc8), (0, 0x0e), (2, 0x0e)] {
             forms.push([prefix, &[operation | opcode | wide, modrm]].concat());
         }
-        forms.push([prefix, &[0x80 | 3 * wide, 0xc0 | operation, 0x85]].concat());
+        forms.push([prefix, &[0x80 | (3 * wide), 0xc0 | operation, 0x85]].concat());
     }
     forms.push([prefix, &[0x84 | wide, 0xc8]].concat());
     for modrm in [0xc0, 0xc8, 0x06, 0x0e] {
