@@ -50,6 +50,9 @@ pub type Stopped = Box<Stop>;
 /// What handlers ask of the machine.
 ///
 /// The state is plain data and always there; memory and everything outside the processor core can refuse.
+///
+/// A machine that is not observed must not compute with floating point in these methods: while it runs, the host's MXCSR
+/// gathers the guest's exception flags ([`crate::float`]).
 pub trait Cpu: Sized {
     /// Whether [`before`](Self::before) and [`after`](Self::after) are called for each instruction. The plain
     /// machine carries nothing of it.

@@ -177,7 +177,7 @@ impl<C: Cpu> CodeCache<C> {
         loop {
             let block = &self.entries[id as usize].block;
             if u64::from(block.instructions) > *left {
-                return run_part(cpu, left);
+                return run_part(cpu, block, left);
             }
             run_block(cpu, block, left)?;
             if *left == 0 {
@@ -287,12 +287,12 @@ fn jump_index(rip: u64) -> usize {
     (rip ^ rip >> 12) as usize % JUMP_ENTRIES
 }
 
-/// Executes at most `most` instructions of a block without keeping their decoded form.
-fn run_uncached<C: Cpu>(cpu: &mut C, most: usize, left: &mut u64) -> Result<(), StoppedAt> {
+/// Executes `count` instructions of straight-line code without keeping their decoded form.
+fn run_uncached<C: Cpu>(cpu: &mut C, count: usize, left: &mut u64) -> Result<(), StoppedAt> {
     let rip = cpu.state().rip();
     let block = cpu
         .translate_fetch(LinearAddress(rip))
-        .and_then(|physical| block::build(cpu, rip, physical, most))
+        .and_then(|physical| block::build(cpu, rip, physical, count))
         .map_err(|stop| (stop, rip))?;
     run_block(cpu, &block, left)
 }
@@ -316,12 +316,16 @@ fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<()
     Ok(())
 }
 
-/// Runs the first instructions of a block that has more than the budget allows. They are a block of their own, at
-/// whose end the caller sees all flags.
+/// Runs the first instructions of a block that has more than the budget allows. In the plain machine they are decoded
+/// again as a block of their own: in the whole one a later instruction may be why the last of them computes no flags.
 #[cold]
-fn run_part<C: Cpu>(cpu: &mut C, left: &mut u64) -> Result<(), StoppedAt> {
-    let most = usize::try_from(*left).unwrap_or(usize::MAX);
-    run_uncached(cpu, most, left)
+fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
+    let count = usize::try_from(*left).unwrap_or(usize::MAX);
+    if C::OBSERVED {
+        run_observed(cpu, &block.records[..count], Ending::FallThrough, left)
+    } else {
+        run_uncached(cpu, count, left)
+    }
 }
 
 /// Moves RIP to the instruction that stopped and counts those before it.

@@ -101,6 +101,16 @@ impl SourceRegister {
     }
 }
 
+/// The register in [`Record::third`], of 16 to 64 bits, or CL.
+pub struct ThirdRegister;
+
+impl Source for ThirdRegister {
+    #[inline(always)]
+    fn load<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<W, Stopped> {
+        Ok(cpu.state().get(record.third))
+    }
+}
+
 /// The immediate.
 pub struct Immediate;
 

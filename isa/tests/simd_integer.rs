@@ -2,10 +2,12 @@
 //! and leaves everything as it was when it faults.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[cfg(target_arch = "x86_64")]
 mod silicon_simd;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "the comparison needs more"))]
 mod simd_forms;
 
-use iced_x86::{CpuidFeature, Instruction};
+use iced_x86::Instruction;
 use isa::address::LinearAddress;
 use isa::cpu::Stop;
 use isa::decode::{self, FlagsNeeded};
@@ -13,20 +15,11 @@ use isa::event::Exception;
 use isa::flat::FlatMachine;
 use isa::registers::Registers;
 use isa::state::State;
-use silicon_simd::{Code, Context};
-use simd_forms::{Addressing, Choice, RegisterOrMemory, SimdForm};
+use simd_forms::{Choice, RegisterOrMemory, SimdForm};
 
-const RSP: usize = 4;
 const RDI: usize = 7;
-/// Where the memory operands of the flat machine are.
-const DATA: usize = 0x2000;
 /// The first address without memory.
 const END: u64 = FlatMachine::BASE + FlatMachine::SIZE;
-
-/// Cases for each form: more with `VMXSIM_CASES`.
-fn cases() -> usize {
-    std::env::var("VMXSIM_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2048)
-}
 
 /// A small generator (SplitMix64), so that a failure can be repeated.
 struct Random(u64);
@@ -73,107 +66,6 @@ impl Random {
             _ => u128::from(self.next()) << 64 | u128::from(self.next()),
         }
     }
-
-    fn general(&mut self) -> u64 {
-        match self.below(3) {
-            0 => u64::from_ne_bytes((self.next() as i64 % 20).to_ne_bytes()),
-            1 => self.pick(&[0, 0x8000_0000, 1 << 63, u64::MAX, 0xffff_fff0, 0x1_0000_0003]),
-            _ => self.next(),
-        }
-    }
-
-    fn choice(&mut self, immediate: u8) -> Choice {
-        Choice {
-            xmm: self.pick(&[[1, 2], [0, 3], [4, 0], [9, 14], [15, 6], [5, 5], [0, 0], [12, 12]]),
-            gpr: self.pick(&[0, 1, 3, 6, 9, 13]),
-            immediate,
-            addressing: Addressing::Flat,
-        }
-    }
-}
-
-/// What an instruction starts from; RDI is set to the address of the operand.
-#[derive(Clone, Debug)]
-struct Input {
-    gpr: [u64; 16],
-    xmm: [u128; 16],
-    rflags: u64,
-    memory: Memory,
-    /// Where in the memory the operand is.
-    offset: usize,
-}
-
-#[repr(C, align(64))]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Memory([u8; 64]);
-
-impl Input {
-    fn new(random: &mut Random, form: SimdForm) -> Self {
-        let mut memory = [0; 64];
-        for chunk in memory.chunks_exact_mut(16) {
-            chunk.copy_from_slice(&random.vector().to_le_bytes());
-        }
-        let offset = if form.may_be_misaligned() { random.below(48) } else { 16 * random.below(4) };
-        Self {
-            gpr: std::array::from_fn(|_| random.general()),
-            xmm: std::array::from_fn(|_| random.vector()),
-            // Any of the status flags.
-            rflags: random.next() & 0x8d5 | 0x202,
-            memory: Memory(memory),
-            offset,
-        }
-    }
-}
-
-/// What it leaves; RSP and RDI are not compared.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Outcome {
-    gpr: [u64; 16],
-    xmm: [u128; 16],
-    rflags: u64,
-    memory: Memory,
-}
-
-impl Outcome {
-    fn new(mut gpr: [u64; 16], xmm: [u128; 16], rflags: u64, memory: Memory) -> Self {
-        (gpr[RSP], gpr[RDI]) = (0, 0);
-        Self { gpr, xmm, rflags, memory }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "machine code is called")]
-fn on_silicon(code: &Code, instruction: usize, input: &Input) -> Outcome {
-    let mut memory = input.memory;
-    let mut context = Context { gpr: input.gpr, rflags: input.rflags, unused: 0, xmm: input.xmm };
-    context.gpr[RDI] = memory.0[input.offset..].as_mut_ptr().expose_provenance() as u64;
-    // SAFETY: the instruction is one of the forms, which access the 16 bytes at RDI at most.
-    unsafe { code.run(instruction, &mut context) };
-    Outcome::new(context.gpr, context.xmm, context.rflags, std::hint::black_box(memory))
-}
-
-fn in_model(
-    machine: &mut FlatMachine,
-    instruction: &Instruction,
-    addressing: Addressing,
-    input: &Input,
-) -> Outcome {
-    let at = FlatMachine::BASE + (DATA + input.offset) as u64;
-    let (rdi, fs_base) = match addressing {
-        Addressing::Flat => (at, 0x77),
-        Addressing::Fs => (0, at),
-        Addressing::Edi => (at | 0xdead_beef << 32, 0x77),
-    };
-    let mut registers =
-        Registers { gpr: input.gpr, xmm: input.xmm, rflags: input.rflags, fs_base, ..Registers::default() };
-    registers.gpr[RDI] = rdi;
-    machine.state = State::from(&registers);
-    machine.memory_mut()[DATA..DATA + 64].copy_from_slice(&input.memory.0);
-    assert_eq!(execute(machine, instruction), None, "{instruction} in {addressing:?}");
-    let left = machine.state.registers();
-    assert_eq!((left.gpr[RSP], left.gpr[RDI]), (input.gpr[RSP], rdi));
-    let memory = Memory(machine.memory()[DATA..DATA + 64].try_into().unwrap());
-    Outcome::new(left.gpr, left.xmm, left.rflags, memory)
 }
 
 /// Executes one instruction in place and returns why it did not complete.
@@ -191,51 +83,177 @@ fn every_form_on_xmm_registers_is_modelled() {
     assert!(forms.len() > 350, "only {} forms", forms.len());
 }
 
+/// The comparison with the processor of the host.
 #[cfg(target_arch = "x86_64")]
-fn host_has(form: SimdForm) -> bool {
-    form.code.cpuid_features().iter().all(|feature| match feature {
-        CpuidFeature::AES => is_x86_feature_detected!("aes"),
-        CpuidFeature::PCLMULQDQ => is_x86_feature_detected!("pclmulqdq"),
-        CpuidFeature::SSE3 => is_x86_feature_detected!("sse3"),
-        CpuidFeature::SSSE3 => is_x86_feature_detected!("ssse3"),
-        CpuidFeature::SSE4_1 => is_x86_feature_detected!("sse4.1"),
-        CpuidFeature::SSE4_2 => is_x86_feature_detected!("sse4.2"),
-        _ => true,
-    })
-}
+mod silicon {
+    use super::silicon_simd::{Code, Context};
+    use super::simd_forms::{self, Addressing, Choice, RegisterOrMemory, SimdForm};
+    use super::{Random, execute};
+    use iced_x86::{CpuidFeature, Instruction};
+    use isa::flat::FlatMachine;
+    use isa::registers::Registers;
+    use isa::state::State;
 
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn every_form_agrees_with_the_processor() {
-    for form in simd_forms::all() {
-        if host_has(form) {
-            agree(form);
-        } else {
-            println!("skipped, the host lacks it: {form:?}");
+    const RSP: usize = 4;
+    const RDI: usize = 7;
+    /// Where the memory operands of the flat machine are.
+    const DATA: usize = 0x2000;
+
+    /// Cases for each form: more with `VMXSIM_CASES`.
+    fn cases() -> usize {
+        std::env::var("VMXSIM_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2048)
+    }
+
+    impl Random {
+        fn general(&mut self) -> u64 {
+            match self.below(3) {
+                0 => u64::from_ne_bytes((self.next() as i64 % 20).to_ne_bytes()),
+                1 => self.pick(&[0, 0x8000_0000, 1 << 63, u64::MAX, 0xffff_fff0, 0x1_0000_0003]),
+                _ => self.next(),
+            }
+        }
+
+        fn choice(&mut self, immediate: u8) -> Choice {
+            Choice {
+                xmm: self.pick(&[[1, 2], [0, 3], [4, 0], [9, 14], [15, 6], [5, 5], [0, 0], [12, 12]]),
+                gpr: self.pick(&[0, 1, 3, 6, 9, 13]),
+                immediate,
+                addressing: Addressing::Flat,
+            }
         }
     }
-}
 
-/// Tries a form with every immediate.
-#[cfg(target_arch = "x86_64")]
-fn agree(form: SimdForm) {
-    let mut random = Random(form.code as u64);
-    let mut machine = FlatMachine::with_code(&[]);
-    let choices: Vec<_> = (0..=255).map(|immediate| random.choice(immediate)).collect();
-    let code = Code::new(&choices.iter().map(|&choice| form.encode(choice)).collect::<Vec<_>>());
-    let all = [Addressing::Flat, Addressing::Fs, Addressing::Edi];
-    let addressings = if form.kind == RegisterOrMemory::Memory { &all[..] } else { &all[..1] };
-    for (slot, &choice) in choices.iter().enumerate() {
-        let forms: Vec<_> = addressings
-            .iter()
-            .map(|&addressing| (addressing, form.instruction(Choice { addressing, ..choice })))
-            .collect();
-        for _ in 0..cases().div_ceil(choices.len()) {
-            let input = Input::new(&mut random, form);
-            let expected = on_silicon(&code, slot, &input);
-            for (addressing, instruction) in &forms {
-                let found = in_model(&mut machine, instruction, *addressing, &input);
-                assert_eq!(found, expected, "{instruction} {addressing:?} {input:#x?}");
+    /// What an instruction starts from; RDI is set to the address of the operand.
+    #[derive(Clone, Debug)]
+    struct Input {
+        gpr: [u64; 16],
+        xmm: [u128; 16],
+        rflags: u64,
+        memory: Memory,
+        /// Where in the memory the operand is.
+        offset: usize,
+    }
+
+    #[repr(C, align(64))]
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Memory([u8; 64]);
+
+    impl Input {
+        fn new(random: &mut Random, form: SimdForm) -> Self {
+            let mut memory = [0; 64];
+            for chunk in memory.chunks_exact_mut(16) {
+                chunk.copy_from_slice(&random.vector().to_le_bytes());
+            }
+            let offset = if form.may_be_misaligned() { random.below(48) } else { 16 * random.below(4) };
+            Self {
+                gpr: std::array::from_fn(|_| random.general()),
+                xmm: std::array::from_fn(|_| random.vector()),
+                // Any of the status flags.
+                rflags: random.next() & 0x8d5 | 0x202,
+                memory: Memory(memory),
+                offset,
+            }
+        }
+    }
+
+    /// What it leaves; RSP and RDI are not compared.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    struct Outcome {
+        gpr: [u64; 16],
+        xmm: [u128; 16],
+        rflags: u64,
+        memory: Memory,
+    }
+
+    impl Outcome {
+        fn new(mut gpr: [u64; 16], xmm: [u128; 16], rflags: u64, memory: Memory) -> Self {
+            (gpr[RSP], gpr[RDI]) = (0, 0);
+            Self { gpr, xmm, rflags, memory }
+        }
+    }
+
+    #[allow(unsafe_code, reason = "machine code is called")]
+    fn on_silicon(code: &Code, instruction: usize, input: &Input) -> Outcome {
+        let mut memory = input.memory;
+        let mut context = Context { gpr: input.gpr, rflags: input.rflags, unused: 0, xmm: input.xmm };
+        context.gpr[RDI] = memory.0[input.offset..].as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the instruction is one of the forms, which access the 16 bytes at RDI at most.
+        unsafe { code.run(instruction, &mut context) };
+        Outcome::new(context.gpr, context.xmm, context.rflags, std::hint::black_box(memory))
+    }
+
+    fn in_model(
+        machine: &mut FlatMachine,
+        instruction: &Instruction,
+        addressing: Addressing,
+        input: &Input,
+    ) -> Outcome {
+        let at = FlatMachine::BASE + (DATA + input.offset) as u64;
+        let (rdi, fs_base) = match addressing {
+            Addressing::Flat => (at, 0x77),
+            Addressing::Fs => (0, at),
+            Addressing::Edi => (at | 0xdead_beef << 32, 0x77),
+        };
+        let mut registers = Registers {
+            gpr: input.gpr,
+            xmm: input.xmm,
+            rflags: input.rflags,
+            fs_base,
+            ..Registers::default()
+        };
+        registers.gpr[RDI] = rdi;
+        machine.state = State::from(&registers);
+        machine.memory_mut()[DATA..DATA + 64].copy_from_slice(&input.memory.0);
+        assert_eq!(execute(machine, instruction), None, "{instruction} in {addressing:?}");
+        let left = machine.state.registers();
+        assert_eq!((left.gpr[RSP], left.gpr[RDI]), (input.gpr[RSP], rdi));
+        let memory = Memory(machine.memory()[DATA..DATA + 64].try_into().unwrap());
+        Outcome::new(left.gpr, left.xmm, left.rflags, memory)
+    }
+
+    fn host_has(form: SimdForm) -> bool {
+        form.code.cpuid_features().iter().all(|feature| match feature {
+            CpuidFeature::AES => is_x86_feature_detected!("aes"),
+            CpuidFeature::PCLMULQDQ => is_x86_feature_detected!("pclmulqdq"),
+            CpuidFeature::SSE3 => is_x86_feature_detected!("sse3"),
+            CpuidFeature::SSSE3 => is_x86_feature_detected!("ssse3"),
+            CpuidFeature::SSE4_1 => is_x86_feature_detected!("sse4.1"),
+            CpuidFeature::SSE4_2 => is_x86_feature_detected!("sse4.2"),
+            _ => true,
+        })
+    }
+
+    #[test]
+    fn every_form_agrees_with_the_processor() {
+        for form in simd_forms::all() {
+            if host_has(form) {
+                agree(form);
+            } else {
+                println!("skipped, the host lacks it: {form:?}");
+            }
+        }
+    }
+
+    /// Tries a form with every immediate.
+    fn agree(form: SimdForm) {
+        let mut random = Random(form.code as u64);
+        let mut machine = FlatMachine::with_code(&[]);
+        let choices: Vec<_> = (0..=255).map(|immediate| random.choice(immediate)).collect();
+        let code = Code::new(&choices.iter().map(|&choice| form.encode(choice)).collect::<Vec<_>>());
+        let all = [Addressing::Flat, Addressing::Fs, Addressing::Edi];
+        let addressings = if form.kind == RegisterOrMemory::Memory { &all[..] } else { &all[..1] };
+        for (slot, &choice) in choices.iter().enumerate() {
+            let forms: Vec<_> = addressings
+                .iter()
+                .map(|&addressing| (addressing, form.instruction(Choice { addressing, ..choice })))
+                .collect();
+            for _ in 0..cases().div_ceil(choices.len()) {
+                let input = Input::new(&mut random, form);
+                let expected = on_silicon(&code, slot, &input);
+                for (addressing, instruction) in &forms {
+                    let found = in_model(&mut machine, instruction, *addressing, &input);
+                    assert_eq!(found, expected, "{instruction} {addressing:?} {input:#x?}");
+                }
             }
         }
     }

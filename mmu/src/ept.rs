@@ -225,6 +225,7 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
         if self.ept.levels == EptLevels::Four && self.address.0 >> 48 != 0 {
             return Err(self.violation(EptPermissions::empty()));
         }
+        let high = address_bits_from(self.physical_address_width);
         let mut permissions = EptPermissions::all();
         let mut table = self.ept.root.0 & ADDRESS;
         let mut level = self.ept.levels.count();
@@ -232,11 +233,9 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
             let at = HostPhysicalAddress(table + 8 * (self.address.0 >> (3 + 9 * level) & 0x1ff));
             self.log.record(Reference { dimension: Dimension::Ept, level, host_physical: at });
             let entry = self.ram.read::<u64>(at)?;
-            if !self.is_present(entry) {
-                return Err(self.violation(EptPermissions::empty()));
-            }
-            if let Some(reason) = self.malformed(entry, level) {
-                return Err(self.misconfiguration(entry, level, reason));
+            // A readable entry that references a table and has no reserved bit needs no closer look.
+            if level == 1 || entry & (high | 0xf9) != 1 {
+                self.check_entry(entry, level)?;
             }
             permissions &= EptPermissions::from_bits_truncate(entry as u16);
             let leaf = page_size(entry, level);
@@ -246,6 +245,16 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
             }
             table = entry & ADDRESS;
             level -= 1;
+        }
+    }
+
+    fn check_entry(&self, entry: u64, level: u8) -> Result<(), Fault> {
+        if !self.is_present(entry) {
+            return Err(self.violation(EptPermissions::empty()));
+        }
+        match self.malformed(entry, level) {
+            Some(reason) => Err(self.misconfiguration(entry, level, reason)),
+            None => Ok(()),
         }
     }
 
@@ -320,6 +329,7 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
         }
     }
 
+    #[cold]
     fn violation(&self, permissions: EptPermissions) -> Fault {
         Fault::EptViolation(EptViolation {
             guest_physical: self.address,
@@ -330,6 +340,7 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
         })
     }
 
+    #[cold]
     fn misconfiguration(&self, entry: u64, level: u8, reason: EptMisconfigurationReason) -> Fault {
         Fault::EptMisconfiguration(EptMisconfiguration {
             guest_physical: self.address,

@@ -175,6 +175,12 @@ impl FastMap {
         }
     }
 
+    /// Whether a part of a page may be in the map.
+    #[inline]
+    pub(crate) fn may_hold(&self, address: LinearAddress, size: PageSize) -> bool {
+        size != PageSize::Size4K || self.slot(address).page() == address.page().0
+    }
+
     /// Drops the pages of a larger page.
     pub(crate) fn forget(&mut self, address: LinearAddress, size: PageSize) {
         if size == PageSize::Size4K {

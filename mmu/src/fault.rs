@@ -1,7 +1,7 @@
 //! Why an access was refused, as values.
 
 use crate::ept::{EptMisconfiguration, EptViolation};
-use crate::ram::RamError;
+use crate::ram::AccessError;
 use isa::address::{HostPhysicalAddress, LinearAddress};
 use isa::event::Exception;
 use serde::{Deserialize, Serialize};
@@ -41,15 +41,12 @@ pub enum Fault {
     },
 }
 
-impl From<RamError> for Fault {
+impl From<AccessError> for Fault {
     /// The fault of an access that RAM refused.
-    fn from(error: RamError) -> Self {
+    fn from(error: AccessError) -> Self {
         match error {
-            RamError::Outside { address, .. } => Self::OutsideRam { address },
-            RamError::CodePage { page } => Self::CodePage { page },
-            RamError::Size { bytes } | RamError::Host { bytes, .. } => {
-                Self::OutsideRam { address: HostPhysicalAddress(bytes) }
-            }
+            AccessError::Outside { address, .. } => Self::OutsideRam { address },
+            AccessError::CodePage { page } => Self::CodePage { page },
         }
     }
 }

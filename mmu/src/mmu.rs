@@ -5,9 +5,6 @@ mod observe;
 mod slow;
 mod views;
 
-#[cfg(test)]
-mod tests;
-
 pub use bulk::Run;
 pub use observe::{AccessReport, Hit};
 
@@ -17,6 +14,7 @@ use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
 use crate::translation::PageSize;
+use crate::walk::FlagUpdates;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use observe::Observations;
@@ -37,6 +35,7 @@ pub struct Mmu<const OBSERVED: bool> {
     views: Views,
     context: Context,
     observations: Observations,
+    updates: FlagUpdates,
 }
 
 /// What a change of context meant for translations.
@@ -68,7 +67,14 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         let mut tlb = Tlb::new(geometry)?;
         tlb.select(&context);
         let views = Views::new(View::of(&context));
-        Ok(Self { ram, tlb, views, context, observations: Observations::default() })
+        Ok(Self {
+            ram,
+            tlb,
+            views,
+            context,
+            observations: Observations::default(),
+            updates: FlagUpdates::default(),
+        })
     }
 
     /// Reads a value.
@@ -158,8 +164,11 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         dropped
     }
 
-    /// A number that changes whenever the translation of a fetch may have changed: two fetches of one address
-    /// under one epoch are of the same host-physical page.
+    /// A number that stands for the current view and what has been invalidated in it.
+    ///
+    /// While it is the same, a fetch translation that was used may be used again: no invalidation that covers the
+    /// current tag, page faults among them, and no change of tag or rights lies between. A context that comes back
+    /// brings back its number, unless it was invalidated meanwhile.
     #[inline(always)]
     #[must_use]
     pub const fn epoch(&self) -> u64 {

@@ -15,7 +15,6 @@ use crate::reference::{Dimension, Reference, ReferenceLog};
 use crate::translation::{PageSize, Rights, Scope, Translation};
 use crate::walk::{FlagUpdates, Walk};
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
-use smallvec::SmallVec;
 
 /// An entry of a guest paging structure (SDM tables 5-14 to 5-20).
 #[derive(Clone, Copy)]
@@ -53,20 +52,30 @@ impl Entry {
         rights
     }
 
+    /// Whether the entry is present and nothing in it needs a closer look.
+    #[inline(always)]
+    const fn is_plain(self, level: u8, always_reserved: u64) -> bool {
+        let large = if level == 1 { 0 } else { Self::MAPS_PAGE };
+        self.0 & (always_reserved | large | Self::PRESENT) == Self::PRESENT
+    }
+
     /// The bits that must be 0 in a present entry of this level.
     fn reserved_bits(self, level: u8, context: &Context) -> u64 {
-        let mut bits = ept::address_bits_from(context.physical_address_width);
-        if !context.controls.contains(Controls::EXECUTE_DISABLE) {
-            bits |= Self::EXECUTE_DISABLE;
-        }
-        bits | match level {
-            5 | 4 => Self::MAPS_PAGE,
-            3 if !context.controls.contains(Controls::PAGES_1G) => Self::MAPS_PAGE,
-            3 if self.has(Self::MAPS_PAGE) => 0x3fff_e000,
-            2 if self.has(Self::MAPS_PAGE) => 0x001f_e000,
-            _ => 0,
-        }
+        always_reserved(context)
+            | match level {
+                5 | 4 => Self::MAPS_PAGE,
+                3 if !context.controls.contains(Controls::PAGES_1G) => Self::MAPS_PAGE,
+                3 if self.has(Self::MAPS_PAGE) => 0x3fff_e000,
+                2 if self.has(Self::MAPS_PAGE) => 0x001f_e000,
+                _ => 0,
+            }
     }
+}
+
+/// The bits that are reserved in every entry.
+const fn always_reserved(context: &Context) -> u64 {
+    let nxe = context.controls.contains(Controls::EXECUTE_DISABLE);
+    ept::address_bits_from(context.physical_address_width) | if nxe { 0 } else { Entry::EXECUTE_DISABLE }
 }
 
 /// Translates `address` for an access of `kind`; reads the tables and writes nothing.
@@ -81,10 +90,26 @@ pub fn walk<L: ReferenceLog>(
     kind: AccessKind,
     log: &mut L,
 ) -> Result<Walk, Fault> {
+    let mut updates = FlagUpdates::default();
+    let translation = walk_into(ram, context, address, kind, log, &mut updates)?;
+    Ok(Walk { translation, updates })
+}
+
+/// As [`walk()`], with the flags to set in `updates`.
+#[inline]
+pub(crate) fn walk_into<L: ReferenceLog>(
+    ram: &Ram,
+    context: &Context,
+    address: LinearAddress,
+    kind: AccessKind,
+    log: &mut L,
+    updates: &mut FlagUpdates,
+) -> Result<Translation, Fault> {
     if !context.mode.is_canonical(address) {
         return Err(Fault::NonCanonical { address });
     }
-    let walker = Walker { ram, context, address, kind, log, updates: FlagUpdates::default() };
+    updates.clear();
+    let walker = Walker { ram, context, address, kind, log, updates };
     match context.mode {
         PagingMode::None => walker.without_paging(),
         PagingMode::FourLevel | PagingMode::FiveLevel => walker.through_tables(),
@@ -106,37 +131,44 @@ struct Walker<'a, L> {
     address: LinearAddress,
     kind: AccessKind,
     log: &'a mut L,
-    updates: FlagUpdates,
+    updates: &'a mut FlagUpdates,
 }
 
 impl<L: ReferenceLog> Walker<'_, L> {
-    fn without_paging(self) -> Result<Walk, Fault> {
+    fn without_paging(self) -> Result<Translation, Fault> {
         let rights = Rights::WRITE | Rights::USER | Rights::EXECUTE | Rights::DIRTY;
         let page = GuestPhysicalAddress(self.address.0);
         self.finish(page, None, rights, Scope::Pcid)
     }
 
-    fn through_tables(mut self) -> Result<Walk, Fault> {
-        let mut path = SmallVec::<[Used; 5]>::new();
-        let mut rights = Rights::WRITE | Rights::USER | Rights::EXECUTE;
+    #[inline]
+    fn through_tables(mut self) -> Result<Translation, Fault> {
+        let always_reserved = always_reserved(self.context);
+        let mut common = Entry(u64::MAX);
+        let mut execute_disable = 0;
         let mut table = self.context.cr3.0 & Entry::ADDRESS;
         let mut level = self.context.mode.levels();
-        let size = loop {
-            let used = self.read_entry(GuestPhysicalAddress(table), level)?;
-            self.check_entry(used.entry, level)?;
-            rights &= used.entry.rights();
-            path.push(used);
-            if let Some(size) = used.entry.page_size(level) {
-                break size;
+        let (leaf, size) = loop {
+            let entry = self.read_entry(GuestPhysicalAddress(table), level)?.entry;
+            if !entry.is_plain(level, always_reserved) {
+                self.check_entry(entry, level)?;
             }
-            table = used.entry.0 & Entry::ADDRESS;
+            common.0 &= entry.0;
+            execute_disable |= entry.0;
+            if let Some(size) = entry.page_size(level) {
+                break (entry, size);
+            }
+            table = entry.0 & Entry::ADDRESS;
             level -= 1;
         };
+        let mut rights =
+            Entry(common.0 & !Entry::EXECUTE_DISABLE | execute_disable & Entry::EXECUTE_DISABLE).rights();
         self.check_rights(rights)?;
-        let leaf = path[path.len() - 1].entry;
-        self.note_flags(&path)?;
-        let dirty = self.kind == AccessKind::Write || leaf.has(Entry::DIRTY);
-        rights.set(Rights::DIRTY, dirty);
+        let write = self.kind == AccessKind::Write;
+        if !common.has(Entry::ACCESSED) || (write && !leaf.has(Entry::DIRTY)) {
+            self.note_flags(level)?;
+        }
+        rights.set(Rights::DIRTY, write || leaf.has(Entry::DIRTY));
         let global = leaf.has(Entry::GLOBAL) && self.context.controls.contains(Controls::GLOBAL_PAGES);
         let frame = leaf.0 & Entry::ADDRESS & !size.offset_mask();
         let page = GuestPhysicalAddress(frame | self.address.0 & size.offset_mask());
@@ -144,6 +176,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
     }
 
     /// Reads the entry of `table` that the address selects.
+    #[inline]
     fn read_entry(&mut self, table: GuestPhysicalAddress, level: u8) -> Result<Used, Fault> {
         let guest_physical = table.add(8 * (self.address.0 >> (3 + 9 * level) & 0x1ff));
         let (host_physical, ept_permissions) = match &self.context.ept {
@@ -158,6 +191,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
         Ok(Used { guest_physical, host_physical, ept_permissions, entry })
     }
 
+    #[cold]
     fn check_entry(&self, entry: Entry, level: u8) -> Result<(), Fault> {
         if !entry.has(Entry::PRESENT) {
             return Err(self.page_fault(PageFaultReason::NotPresent { level }));
@@ -169,6 +203,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
     }
 
     /// SDM 5.6.1, "Determination of Access Rights".
+    #[inline]
     fn check_rights(&self, rights: Rights) -> Result<(), Fault> {
         let user_address = rights.contains(Rights::USER);
         let user_access = self.context.privilege == Privilege::User;
@@ -193,37 +228,49 @@ impl<L: ReferenceLog> Walker<'_, L> {
         }
     }
 
-    /// Notes the accessed flags of all entries and the dirty flag of the last (SDM 5.8). Setting one is a write to
-    /// guest-physical memory: where EPT has no flags of its own, the structures may be readable only.
-    fn note_flags(&mut self, path: &[Used]) -> Result<(), Fault> {
-        for (index, used) in path.iter().enumerate() {
-            let writes_page = index + 1 == path.len() && self.kind == AccessKind::Write;
+    /// Notes the accessed flags of the entries down to `last` and the dirty flag of that (SDM 5.8). Setting one is a
+    /// write to guest-physical memory: where EPT has no flags of its own, the structures may be readable only.
+    #[cold]
+    fn note_flags(&mut self, last: u8) -> Result<(), Fault> {
+        let mut table = self.context.cr3.0 & Entry::ADDRESS;
+        for level in (last..=self.context.mode.levels()).rev() {
+            // The same entries once more: few accesses come here, and none reports these reads.
+            let (ram, context, address, kind) = (self.ram, self.context, self.address, self.kind);
+            let mut again = Walker { ram, context, address, kind, log: &mut (), updates: self.updates };
+            let used = again.read_entry(GuestPhysicalAddress(table), level)?;
+            let writes_page = level == last && self.kind == AccessKind::Write;
             let wanted = if writes_page { Entry::ACCESSED | Entry::DIRTY } else { Entry::ACCESSED };
-            if used.entry.has(wanted) {
-                continue;
+            if !used.entry.has(wanted) {
+                self.note_flag(used, wanted)?;
             }
-            if !used.ept_permissions.contains(EptPermissions::WRITE) {
-                return Err(Fault::EptViolation(ept::EptViolation {
-                    guest_physical: used.guest_physical,
-                    linear: Some(self.address),
-                    access: EptPermissions::WRITE,
-                    permissions: used.ept_permissions,
-                    target: EptTarget::PagingStructure,
-                }));
-            }
-            self.updates.push(used.host_physical, wanted);
+            table = used.entry.0 & Entry::ADDRESS;
         }
         Ok(())
     }
 
+    fn note_flag(&mut self, used: Used, bits: u64) -> Result<(), Fault> {
+        if !used.ept_permissions.contains(EptPermissions::WRITE) {
+            return Err(Fault::EptViolation(ept::EptViolation {
+                guest_physical: used.guest_physical,
+                linear: Some(self.address),
+                access: EptPermissions::WRITE,
+                permissions: used.ept_permissions,
+                target: EptTarget::PagingStructure,
+            }));
+        }
+        self.updates.push(used.host_physical, bits);
+        Ok(())
+    }
+
     /// Asks EPT for the page itself. `guest_size` is `None` without paging.
+    #[inline]
     fn finish(
         mut self,
         page: GuestPhysicalAddress,
         guest_size: Option<PageSize>,
         mut rights: Rights,
         scope: Scope,
-    ) -> Result<Walk, Fault> {
+    ) -> Result<Translation, Fault> {
         let (host, ept_size) = match &self.context.ept {
             None => {
                 rights |= Rights::EPT_READ | Rights::EPT_WRITE | Rights::EPT_EXECUTE;
@@ -238,15 +285,14 @@ impl<L: ReferenceLog> Walker<'_, L> {
         let guest_size = guest_size.or(ept_size).unwrap_or(PageSize::Size4K);
         let size = ept_size.map_or(guest_size, |ept_size| ept_size.min(guest_size));
         let mask = !size.offset_mask();
-        let translation = Translation {
+        Ok(Translation {
             linear: LinearAddress(self.address.0 & mask),
             host_physical: HostPhysicalAddress(host.0 & mask),
             size,
             guest_size,
             rights,
             scope,
-        };
-        Ok(Walk { translation, updates: self.updates })
+        })
     }
 
     fn through_ept(
@@ -257,7 +303,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
     ) -> Result<EptMapping, Fault> {
         let access = EptAccess { needs, target, linear: Some(self.address) };
         let width = self.context.physical_address_width;
-        ept::translate(self.ram, ept, width, address, access, self.log, &mut self.updates)
+        ept::translate(self.ram, ept, width, address, access, self.log, self.updates)
     }
 
     #[cold]

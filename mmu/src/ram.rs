@@ -10,7 +10,7 @@ use isa::address::{HostPhysicalAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use std::sync::Arc;
 
-/// Why RAM could not be made or an access to it was refused.
+/// Why RAM could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum RamError {
     /// The size is 0, not a multiple of the page size, or more than 2^46 bytes.
@@ -27,6 +27,11 @@ pub enum RamError {
         /// What the host said.
         source: std::io::Error,
     },
+}
+
+/// Why an access to RAM was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AccessError {
     /// Part of the access lies behind the end of RAM.
     #[error("{bytes} bytes at host-physical {address} are outside RAM")]
     Outside {
@@ -55,7 +60,7 @@ const MAXIMUM_BYTES: u64 = 1 << 46;
 /// let ram = mmu::Ram::new(1 << 36)?; // 64 GB of address space, nothing of it in use
 /// ram.write(HostPhysicalAddress(0x1234), 0xdead_beef_u32)?;
 /// assert_eq!(ram.read::<u16>(HostPhysicalAddress(0x1236))?, 0xdead);
-/// # Ok::<(), mmu::ram::RamError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Ram {
     backing: Arc<Backing>,
@@ -102,9 +107,9 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`].
+    /// [`AccessError::Outside`].
     #[inline]
-    pub fn read<W: Scalar>(&self, address: HostPhysicalAddress) -> Result<W, RamError> {
+    pub fn read<W: Scalar>(&self, address: HostPhysicalAddress) -> Result<W, AccessError> {
         let pointer = self.pointer(address, W::BYTES as u64)?;
         // SAFETY: `pointer` checked that all bytes are in the mapping, and every bit pattern is a `W`.
         Ok(W::from_le(unsafe { pointer.cast::<W>().read_unaligned() }))
@@ -114,10 +119,10 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`]; [`RamError::CodePage`] when the bytes are on a page that holds decoded code. In
+    /// [`AccessError::Outside`]; [`AccessError::CodePage`] when the bytes are on a page that holds decoded code. In
     /// both cases nothing has been written.
     #[inline]
-    pub fn write<W: Scalar>(&self, address: HostPhysicalAddress, value: W) -> Result<(), RamError> {
+    pub fn write<W: Scalar>(&self, address: HostPhysicalAddress, value: W) -> Result<(), AccessError> {
         let pointer = self.pointer(address, W::BYTES as u64)?;
         self.refuse_code(address, W::BYTES as u64)?;
         // SAFETY: `pointer` checked that all bytes are in the mapping; no reference into it exists.
@@ -129,8 +134,8 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`]; then nothing has been copied.
-    pub fn copy_out(&self, address: HostPhysicalAddress, bytes: &mut [u8]) -> Result<(), RamError> {
+    /// [`AccessError::Outside`]; then nothing has been copied.
+    pub fn copy_out(&self, address: HostPhysicalAddress, bytes: &mut [u8]) -> Result<(), AccessError> {
         let pointer = self.pointer(address, bytes.len() as u64)?;
         // SAFETY: `pointer` checked the source; `bytes` is a reference and so does not overlap it.
         unsafe { pointer.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
@@ -141,8 +146,8 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`], [`RamError::CodePage`]; then nothing has been written.
-    pub fn copy_in(&self, address: HostPhysicalAddress, bytes: &[u8]) -> Result<(), RamError> {
+    /// [`AccessError::Outside`], [`AccessError::CodePage`]; then nothing has been written.
+    pub fn copy_in(&self, address: HostPhysicalAddress, bytes: &[u8]) -> Result<(), AccessError> {
         let pointer = self.pointer(address, bytes.len() as u64)?;
         self.refuse_code(address, bytes.len() as u64)?;
         // SAFETY: `pointer` checked the destination; `bytes` is a reference and so does not overlap it.
@@ -154,13 +159,13 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`], [`RamError::CodePage`]; then nothing has been written.
+    /// [`AccessError::Outside`], [`AccessError::CodePage`]; then nothing has been written.
     pub fn copy_within(
         &self,
         from: HostPhysicalAddress,
         to: HostPhysicalAddress,
         bytes: u64,
-    ) -> Result<(), RamError> {
+    ) -> Result<(), AccessError> {
         let source = self.pointer(from, bytes)?;
         let destination = self.pointer(to, bytes)?;
         self.refuse_code(to, bytes)?;
@@ -173,9 +178,9 @@ impl Ram {
     ///
     /// # Errors
     ///
-    /// [`RamError::Outside`], [`RamError::CodePage`]; then nothing has been written.
-    pub fn fill<W: Scalar>(&self, to: HostPhysicalAddress, value: W, count: u64) -> Result<(), RamError> {
-        let outside = RamError::Outside { address: to, bytes: u64::MAX };
+    /// [`AccessError::Outside`], [`AccessError::CodePage`]; then nothing has been written.
+    pub fn fill<W: Scalar>(&self, to: HostPhysicalAddress, value: W, count: u64) -> Result<(), AccessError> {
+        let outside = AccessError::Outside { address: to, bytes: u64::MAX };
         let bytes = count.checked_mul(W::BYTES as u64).ok_or(outside)?;
         let pointer = self.pointer(to, bytes)?.cast::<W>();
         self.refuse_code(to, bytes)?;
@@ -223,22 +228,20 @@ impl Ram {
 
     /// The error of a write to `bytes` bytes at `address` of which some are on a code page.
     #[inline]
-    pub(crate) fn refuse_code(&self, address: HostPhysicalAddress, bytes: u64) -> Result<(), RamError> {
+    pub(crate) fn refuse_code(&self, address: HostPhysicalAddress, bytes: u64) -> Result<(), AccessError> {
         let last = address.add(bytes.saturating_sub(1)).page_number();
-        for page in address.page_number()..=last {
-            if self.code.contains(page) {
-                return Err(RamError::CodePage { page: HostPhysicalAddress(page * PAGE_SIZE) });
-            }
+        match (address.page_number()..=last).find(|&page| self.code.contains(page)) {
+            Some(page) => Err(AccessError::CodePage { page: HostPhysicalAddress(page * PAGE_SIZE) }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     #[inline]
-    fn pointer(&self, address: HostPhysicalAddress, bytes: u64) -> Result<*mut u8, RamError> {
+    fn pointer(&self, address: HostPhysicalAddress, bytes: u64) -> Result<*mut u8, AccessError> {
         match address.0.checked_add(bytes) {
             // SAFETY: the offset is at most `self.bytes`, the length of the mapping that `base` points to.
             Some(end) if end <= self.bytes => Ok(unsafe { self.base.as_ptr().add(address.0 as usize) }),
-            _ => Err(RamError::Outside { address, bytes }),
+            _ => Err(AccessError::Outside { address, bytes }),
         }
     }
 }

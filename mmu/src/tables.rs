@@ -9,7 +9,7 @@ mod builder;
 pub use builder::{EptTables, Home, Leaf, PageTables};
 
 use crate::context::PagingMode;
-use crate::ram::RamError;
+use crate::ram::AccessError;
 use crate::translation::PageSize;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 
@@ -65,7 +65,7 @@ pub enum TablesError {
     NoHome(GuestPhysicalAddress),
     /// RAM refused an access to a paging structure.
     #[error(transparent)]
-    Ram(#[from] RamError),
+    Ram(#[from] AccessError),
 }
 
 bitflags::bitflags! {

@@ -20,11 +20,12 @@ pub use invalidate::{Dropped, Globals, Invalidation, Pcids};
 
 use crate::context::Context;
 use crate::translation::{PageSize, Requirement, Scope, Translation};
-use array::Array;
+use array::{Array, Hint};
 use isa::address::{AccessKind, LinearAddress};
 use serde::{Deserialize, Serialize};
-pub(crate) use tags::{TagMeaning, TagSpace};
-use tags::{TagPair, Tags};
+use smallvec::SmallVec;
+pub(crate) use tags::TagSpace;
+use tags::{Tag, TagPair, Tags};
 
 /// Which level of the TLB held a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub enum Selected {
 /// An entry that lost its way to another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Evicted {
-    pub(crate) meaning: TagMeaning,
+    pub(crate) tag: Tag,
     pub(crate) address: LinearAddress,
     pub(crate) size: PageSize,
 }
@@ -79,12 +80,39 @@ struct Probe {
     size: PageSize,
 }
 
+/// Where a level puts pages of a size.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// The size of the pieces: the largest that some array of the level can hold.
+    size: PageSize,
+    /// The arrays that can hold it; none in a geometry without the level.
+    arrays: SmallVec<[u8; 4]>,
+}
+
+impl Plan {
+    fn new(probes: &[Probe], size: PageSize) -> Self {
+        let held = probes.iter().map(|probe| probe.size).filter(|&held| held <= size).max().unwrap_or(size);
+        let arrays = probes.iter().filter(|probe| probe.size == held).map(|probe| probe.array).collect();
+        Self { size: held, arrays }
+    }
+}
+
+/// Hints for each kind of access.
+const HINTS: usize = 64;
+
+/// The index of the second level among the plans; the first levels have the indexes of their [`side`].
+const SECOND: usize = 3;
+
 /// The TLB of one logical processor.
 #[derive(Debug)]
 pub struct Tlb {
     arrays: Vec<Array>,
     level1: [Vec<Probe>; 3],
     level2: Vec<Probe>,
+    /// By level, then by page size.
+    plans: [[Plan; 3]; 4],
+    /// Where pages were found lately in the first levels under the current tag, by the low bits of the page number.
+    hints: Box<[[Hint; HINTS]; 3]>,
     tags: Tags,
     current: TagPair,
     space: TagSpace,
@@ -120,8 +148,11 @@ impl Tlb {
         let space = TagSpace { vpid: 0, pcid: 0, ept: None };
         let mut tags = Tags::default();
         let current = tags.pair(space).unwrap_or_default();
+        let plans = [&data, &store, &instruction, &level2]
+            .map(|probes| PageSize::ALL.map(|size| Plan::new(probes, size)));
         let level1 = [data, store, instruction];
-        Ok(Self { arrays, level1, level2, tags, current, space, clock: 0, losses: 0 })
+        let hints = Box::new([[Hint::NONE; HINTS]; 3]);
+        Ok(Self { arrays, level1, level2, plans, hints, tags, current, space, clock: 1, losses: 0 })
     }
 
     /// Makes the tag of `context` the current one. Nothing is invalidated.
@@ -136,41 +167,62 @@ impl Tlb {
     /// the first.
     #[inline]
     pub fn lookup(&mut self, address: LinearAddress, kind: AccessKind, requirement: Requirement) -> Lookup {
-        self.lookup_reporting(address, kind, requirement).0
-    }
-
-    #[inline]
-    pub(crate) fn lookup_reporting(
-        &mut self,
-        address: LinearAddress,
-        kind: AccessKind,
-        requirement: Requirement,
-    ) -> (Lookup, Option<Evicted>) {
-        self.clock += 1;
-        for probe in &self.level1[side(kind)] {
-            let array = &mut self.arrays[usize::from(probe.array)];
-            if let Some(translation) = array.find(probe.size, address, self.current, self.clock) {
-                return (hit(Level::L1, translation, requirement), None);
-            }
+        let found = match self.lookup_hinted(address, kind) {
+            Some(&found) => Some(found),
+            None => self.lookup_level1::<true>(address, kind).copied(),
+        };
+        match found {
+            Some(translation) => hit(Level::L1, &translation, requirement),
+            None => self.lookup_level2(address, kind, requirement).0,
         }
-        self.lookup_level2(address, kind, requirement)
     }
 
-    fn lookup_level2(
+    /// The translation of a page that was found in the first level lately, if it still is there.
+    #[inline(always)]
+    pub(crate) fn lookup_hinted(&mut self, address: LinearAddress, kind: AccessKind) -> Option<&Translation> {
+        let hint = &self.hints[side(kind)][hint_index(address)];
+        if !hint.is_for(address) {
+            return None;
+        }
+        self.clock += 1;
+        self.arrays[usize::from(hint.array)].find_hinted(hint, self.clock)
+    }
+
+    /// The translation that the first level holds. `HINT` takes note of where it is.
+    #[inline]
+    pub(crate) fn lookup_level1<const HINT: bool>(
+        &mut self,
+        address: LinearAddress,
+        kind: AccessKind,
+    ) -> Option<&Translation> {
+        self.clock += 1;
+        let (probe, slot) = self.level1[side(kind)].iter().find_map(|&probe| {
+            let array = &self.arrays[usize::from(probe.array)];
+            array.slot_of(probe.size, address, self.current).map(|slot| (probe, slot))
+        })?;
+        let array = &mut self.arrays[usize::from(probe.array)];
+        if HINT {
+            self.hints[side(kind)][hint_index(address)] = array.hint(address, slot, probe.array);
+        }
+        Some(array.touch(slot, self.clock))
+    }
+
+    /// As [`lookup`](Self::lookup) after the first level has missed; tells what the copy into it evicted.
+    pub(crate) fn lookup_level2(
         &mut self,
         address: LinearAddress,
         kind: AccessKind,
         requirement: Requirement,
     ) -> (Lookup, Option<Evicted>) {
-        let (arrays, current, clock) = (&mut self.arrays, self.current, self.clock);
-        let held = self
-            .level2
-            .iter()
-            .find_map(|probe| arrays[usize::from(probe.array)].find(probe.size, address, current, clock));
+        let held = self.level2.iter().find_map(|probe| {
+            let array = &mut self.arrays[usize::from(probe.array)];
+            let slot = array.slot_of(probe.size, address, self.current)?;
+            Some(*array.touch(slot, self.clock))
+        });
         let Some(translation) = held else { return (Lookup::Miss, None) };
-        let found = hit(Level::L2, translation, requirement);
+        let found = hit(Level::L2, &translation, requirement);
         let evicted = match found {
-            Lookup::Hit { .. } => self.insert_level1(address, kind, translation),
+            Lookup::Hit { .. } => self.insert_into(side(kind), address, translation),
             Lookup::Refused | Lookup::Miss => None,
         };
         (found, evicted)
@@ -202,52 +254,41 @@ impl Tlb {
         kind: AccessKind,
         translation: Translation,
     ) -> Evictions {
-        let first = self.insert_level1(address, kind, translation);
-        let second = self.insert_level2(address, translation);
+        let first = self.insert_into(side(kind), address, translation);
+        let second = self.insert_into(SECOND, address, translation);
         [first, second]
     }
 
-    fn insert_level1(
-        &mut self,
-        address: LinearAddress,
-        kind: AccessKind,
-        translation: Translation,
-    ) -> Option<Evicted> {
-        let probes = core::mem::take(&mut self.level1[side(kind)]);
-        let evicted = self.insert_into(&probes, address, translation);
-        self.level1[side(kind)] = probes;
-        evicted
-    }
-
-    fn insert_level2(&mut self, address: LinearAddress, translation: Translation) -> Option<Evicted> {
-        let probes = core::mem::take(&mut self.level2);
-        let evicted = self.insert_into(&probes, address, translation);
-        self.level2 = probes;
-        evicted
-    }
-
+    #[inline]
     fn insert_into(
         &mut self,
-        probes: &[Probe],
+        level: usize,
         address: LinearAddress,
         translation: Translation,
     ) -> Option<Evicted> {
-        let size = probes.iter().rev().map(|probe| probe.size).find(|&size| size <= translation.size)?;
-        let translation = translation.narrowed(address, size);
+        let Plan { size, arrays } = &self.plans[level][translation.size as usize];
+        let translation =
+            if *size == translation.size { translation } else { translation.narrowed(address, *size) };
         let tag = match translation.scope {
             Scope::Pcid => self.current.own,
             Scope::Global => self.current.global,
         };
         // Several arrays may hold the size: the one with the more expendable way takes the entry.
-        let (array, way) = probes
-            .iter()
-            .filter(|probe| probe.size == size)
-            .map(|probe| {
-                let array = usize::from(probe.array);
-                (array, self.arrays[array].candidate(size, address, tag, &self.tags))
-            })
-            .min_by_key(|(_, way)| way.rank)?;
+        let candidate = |&array: &u8| {
+            let array = usize::from(array);
+            (array, self.arrays[array].candidate(*size, address, tag, &self.tags))
+        };
+        let (array, way) = match arrays.as_slice() {
+            [] => return None,
+            [array] => candidate(array),
+            several => several.iter().map(candidate).min_by_key(|(_, way)| way.rank)?,
+        };
         self.arrays[array].replace(way, translation, tag, self.clock, &mut self.tags)
+    }
+
+    /// Whether translations with a tag are used in `space`.
+    pub(crate) fn is_used_in(&self, tag: Tag, space: TagSpace) -> bool {
+        self.tags.meaning(tag).is_none_or(|meaning| meaning.includes(space))
     }
 
     /// Number of entries that a lookup under some tag can still find.
@@ -283,7 +324,11 @@ impl Tlb {
             self.collect();
             self.tags.pair(self.space)
         });
-        self.current = found.unwrap_or_else(|| self.forget_all());
+        let pair = found.unwrap_or_else(|| self.forget_all());
+        if pair != self.current {
+            self.current = pair;
+            *self.hints = [[Hint::NONE; HINTS]; 3];
+        }
     }
 
     /// Makes the numbers of retired and unused tags available again.
@@ -314,6 +359,15 @@ const fn side(kind: AccessKind) -> usize {
 }
 
 #[inline(always)]
-const fn hit(level: Level, translation: Translation, requirement: Requirement) -> Lookup {
-    if requirement.allows(translation.rights) { Lookup::Hit { level, translation } } else { Lookup::Refused }
+const fn hint_index(address: LinearAddress) -> usize {
+    address.page_number() as usize % HINTS
+}
+
+#[inline(always)]
+const fn hit(level: Level, translation: &Translation, requirement: Requirement) -> Lookup {
+    if requirement.allows(translation.rights) {
+        Lookup::Hit { level, translation: *translation }
+    } else {
+        Lookup::Refused
+    }
 }

@@ -28,6 +28,10 @@ impl FlagUpdates {
         &self.0
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(crate) fn push(&mut self, entry: HostPhysicalAddress, bits: u64) {
         self.0.push(FlagUpdate { entry, bits });
     }

@@ -2,5 +2,13 @@
 
 #[cfg(test)]
 mod edges;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod silicon;
 #[cfg(test)]
 mod tidy;
+
+#[cfg(all(test, not(all(target_arch = "x86_64", target_os = "linux"))))]
+#[test]
+fn random_sequences_agree_with_the_processor() {
+    println!("skipped: instructions are executed natively on x86-64 hosts with Linux only");
+}

@@ -1,7 +1,7 @@
-//! The host's own instructions (SDM Vol. 1, chapter 11), on x86-64 with SSE4.2.
+//! The host's own instructions (SDM Vol. 1, chapter 11), on x86-64 with SSE4.1.
 #![allow(unsafe_code, reason = "the host's instructions are reached through inline assembly")]
 
-use super::format::{Double, Single};
+use super::format::{Double, Format, Single};
 use super::mxcsr::Mxcsr;
 use super::operations::*;
 use super::portable;
@@ -79,11 +79,19 @@ fn low(value: u128) -> u64 {
     value as u64
 }
 
+/// All ones in the elements that the low bits of `immediate` choose.
+fn lanes<F: Format>(immediate: u8) -> u128 {
+    let element = F::SIGN | (F::SIGN - 1);
+    (0..F::LANES)
+        .filter(|lane| immediate >> lane & 1 == 1)
+        .fold(0, |mask, lane| F::with_lane(mask, lane, element))
+}
+
 /// An operation under the guest's control; its flags are in the guest's MXCSR afterwards.
 ///
 /// The host has all exceptions masked. An unmasked underflow differs from a masked one (it needs no loss of
-/// accuracy, and FTZ has no effect), so then the host runs with FTZ, which reports every tiny result. Whenever an exception would
-/// be delivered, the portable twin computes which flags it leaves.
+/// accuracy, and FTZ has no effect), so then the host runs with FTZ, which reports every tiny result. Whenever an
+/// exception would be delivered, the portable twin computes which flags it leaves.
 pub(super) fn exact<O: Operation>(mxcsr: &mut u32, a: u128, b: u128, immediate: u8) -> Result<u128, Stopped> {
     let guest = Mxcsr::from_bits_truncate(*mxcsr);
     let control = if guest.contains(Mxcsr::UM) { guest } else { guest | Mxcsr::FTZ };
@@ -99,8 +107,8 @@ pub(super) fn exact<O: Operation>(mxcsr: &mut u32, a: u128, b: u128, immediate: 
 /// Implements [`Native`] for a row of the table, by the shape of its operands.
 ///
 /// All blocks of assembly are sound for the same reasons: the lines only read and write the registers named; under a
-/// control they also read and write an array of two words; every exception is masked, so that nothing traps; the control
-/// bits of MXCSR are the same afterwards, and its flags may change because `preserves_flags` is not promised.
+/// control they also read and write an array of two words; every exception is masked, so that nothing traps; the
+/// control bits of MXCSR are the same afterwards, and its flags may change because `preserves_flags` is not promised.
 macro_rules! native {
     // An XMM register is read and written, another one read.
     (xmm $name:ident $(<$parameter:ident>)? $text:literal) => {

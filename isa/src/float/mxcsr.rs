@@ -99,26 +99,34 @@ impl Rounding {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Environment {
     control: Mxcsr,
+    /// By the current step.
     raised: Mxcsr,
+    /// By completed steps.
+    settled: Mxcsr,
+}
+
+/// Whether an operation can go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Progress {
+    /// No unmasked exception has been raised.
+    Continues,
+    /// An unmasked exception is to be delivered.
+    Stops,
 }
 
 impl Environment {
     /// The environment of a guest whose MXCSR is `mxcsr`; nothing is raised yet.
     #[must_use]
     pub fn new(mxcsr: u32) -> Self {
-        Self { control: Mxcsr::from_bits_truncate(mxcsr) & Mxcsr::CONTROL, raised: Mxcsr::empty() }
+        let control = Mxcsr::from_bits_truncate(mxcsr) & Mxcsr::CONTROL;
+        Self { control, raised: Mxcsr::empty(), settled: Mxcsr::empty() }
     }
 
     /// The control bits.
     #[must_use]
     pub fn control(&self) -> Mxcsr {
         self.control
-    }
-
-    /// The flags raised so far.
-    #[must_use]
-    pub fn raised(&self) -> Mxcsr {
-        self.raised
     }
 
     /// Raises flags.
@@ -132,26 +140,27 @@ impl Environment {
         !self.control.unmasked(flags).is_empty()
     }
 
-    /// Whether an exception that stops before the computation has been raised.
-    #[must_use]
-    pub fn stops_before_computation(&self) -> bool {
-        self.unmasks(self.raised & Mxcsr::PRE_COMPUTATION)
+    /// Ends a step: the operation, or a part of it that is computed for all elements before the next part.
+    ///
+    /// An unmasked exception that is found before the computation keeps those found after it from being raised, in
+    /// all elements (SDM Vol. 1, 11.5.1 and 11.5.3).
+    pub fn settle(&mut self) -> Progress {
+        let raised = core::mem::replace(&mut self.raised, Mxcsr::empty());
+        let before = raised & Mxcsr::PRE_COMPUTATION;
+        self.settled |= if self.unmasks(before) { before } else { raised };
+        if self.unmasks(self.settled) { Progress::Stops } else { Progress::Continues }
     }
 
     /// Adds the raised flags to the guest's MXCSR, and decides whether the operation completes.
     ///
-    /// An unmasked exception that is found before the computation keeps those found after it from being raised, in
-    /// all elements (SDM Vol. 1, 11.5.1 and 11.5.3).
-    ///
     /// # Errors
     /// #XM when an unmasked exception was raised. CR4.OSXMMEXCPT is taken to be 1.
-    pub fn complete(self, mxcsr: &mut u32) -> Result<(), Stopped> {
-        let flags =
-            if self.stops_before_computation() { self.raised & Mxcsr::PRE_COMPUTATION } else { self.raised };
-        *mxcsr |= flags.bits();
-        if self.unmasks(flags) {
-            return Err(Stop::exception(Vector::SimdFloatingPoint).into());
+    pub fn complete(mut self, mxcsr: &mut u32) -> Result<(), Stopped> {
+        let progress = self.settle();
+        *mxcsr |= self.settled.bits();
+        match progress {
+            Progress::Continues => Ok(()),
+            Progress::Stops => Err(Stop::exception(Vector::SimdFloatingPoint).into()),
         }
-        Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! The table of operations: an instruction a row.
 //!
-//! A row gives the name, what the memory form of the source carries, the shape and the mnemonic for the host, and what the
-//! portable twin computes from `a` (the destination before), `b` (the source), the immediate and the environment.
+//! A row gives the name, what the memory form of the source carries, the shape and the mnemonic for the host, and what
+//! the portable twin computes from `a` (the destination before), `b` (the source), the immediate and the environment.
 
-use super::format::{Double, Format, Single};
+use super::format::{Double, Single};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use super::host::Native;
 use super::mxcsr::{Environment, Rounding};
@@ -25,22 +25,14 @@ use no_host::Native;
 
 /// What a floating-point instruction computes.
 ///
-/// Operands and results travel in 128 bits: an XMM register, a general-purpose register, or for comparisons into RFLAGS
-/// the status flags.
+/// Operands and results travel in 128 bits: an XMM register, a general-purpose register, or for comparisons into
+/// RFLAGS the status flags.
 pub(crate) trait Operation: Native {
     /// What the memory form of the source carries.
     type Source: Scalar;
 
     /// The result, computed with integers.
     fn portable(a: u128, b: u128, immediate: u8, environment: &mut Environment) -> u128;
-}
-
-/// All ones in the elements that the low bits of `immediate` choose.
-pub(crate) fn lanes<F: Format>(immediate: u8) -> u128 {
-    let element = F::SIGN | (F::SIGN - 1);
-    (0..F::LANES)
-        .filter(|lane| immediate >> lane & 1 == 1)
-        .fold(0, |mask, lane| F::with_lane(mask, lane, element))
 }
 
 /// Hands the rows to the macro `$expand`: what the instructions mean, and in `host` what they are called there.
@@ -122,6 +114,7 @@ macro_rules! table {
             Cvttsd64: u64, to "cvttsd2si", "r" => |_, b, _, e| scalar_to_integer::<Double, Quadword>(b, Rounding::Zero, e);
     } };
 }
+#[cfg(any(test, all(target_arch = "x86_64", not(miri))))]
 pub(super) use table;
 
 macro_rules! meanings {

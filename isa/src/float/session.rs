@@ -3,7 +3,9 @@
 use super::host::{self, Masked};
 use super::mxcsr::Mxcsr;
 use super::operations::Operation;
+use super::{Body, Mode};
 use crate::cpu::{Cpu, Stopped};
+use crate::record::Record;
 use crate::state::State;
 
 /// Where the exception flags of an operation under the default control go.
@@ -51,21 +53,40 @@ impl Drop for Session {
     }
 }
 
-/// The result of an operation, with its exceptions.
-///
-/// # Errors
-/// #XM; MXCSR has its flags.
-#[inline(always)]
-pub(crate) fn apply<O: Operation>(
-    state: &mut State,
-    a: u128,
-    b: u128,
-    immediate: u8,
-) -> Result<u128, Stopped> {
-    if state.float_flags == Collection::Host && state.mxcsr & Mxcsr::CONTROL.bits() == Mxcsr::DEFAULT.bits() {
-        return Ok(O::native(a, b, immediate));
+/// Under the default control of the host, where flags gather.
+struct Gathering;
+
+impl Mode for Gathering {
+    #[inline(always)]
+    fn apply<O: Operation>(_: &mut State, a: u128, b: u128, immediate: u8) -> Result<u128, Stopped> {
+        Ok(O::native(a, b, immediate))
     }
-    host::exact::<O>(&mut state.mxcsr, a, b, immediate)
+}
+
+/// Under the guest's control, with all flags in the guest's MXCSR afterwards.
+struct Exact;
+
+impl Mode for Exact {
+    fn apply<O: Operation>(state: &mut State, a: u128, b: u128, immediate: u8) -> Result<u128, Stopped> {
+        host::exact::<O>(&mut state.mxcsr, a, b, immediate)
+    }
+}
+
+/// The handler of an instruction. The modes share no code, so that vectors stay in vector registers.
+pub(crate) fn handle<C: Cpu, B: Body>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+    let state = cpu.state();
+    let default = state.mxcsr & Mxcsr::CONTROL.bits() == Mxcsr::DEFAULT.bits();
+    if state.float_flags == Collection::Host && default {
+        B::run::<C, Gathering>(cpu, record)
+    } else {
+        handle_exactly::<C, B>(cpu, record)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn handle_exactly<C: Cpu, B: Body>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+    B::run::<C, Exact>(cpu, record)
 }
 
 impl State {

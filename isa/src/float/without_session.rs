@@ -2,7 +2,9 @@
 
 use super::operations::Operation;
 use super::portable;
+use super::{Body, Mode};
 use crate::cpu::{Cpu, Stopped};
+use crate::record::Record;
 use crate::state::State;
 
 /// Where exception flags go.
@@ -25,17 +27,18 @@ impl Session {
     pub(crate) fn close(self, _: &mut State) {}
 }
 
-/// The result of an operation, with its exceptions.
-///
-/// # Errors
-/// #XM; MXCSR has its flags.
-pub(crate) fn apply<O: Operation>(
-    state: &mut State,
-    a: u128,
-    b: u128,
-    immediate: u8,
-) -> Result<u128, Stopped> {
-    portable::exact::<O>(&mut state.mxcsr, a, b, immediate)
+/// In software, with all flags in the guest's MXCSR afterwards.
+struct Exact;
+
+impl Mode for Exact {
+    fn apply<O: Operation>(state: &mut State, a: u128, b: u128, immediate: u8) -> Result<u128, Stopped> {
+        portable::exact::<O>(&mut state.mxcsr, a, b, immediate)
+    }
+}
+
+/// The handler of an instruction.
+pub(crate) fn handle<C: Cpu, B: Body>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+    B::run::<C, Exact>(cpu, record)
 }
 
 impl State {

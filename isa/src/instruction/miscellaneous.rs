@@ -128,7 +128,8 @@ fn stack<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     })
 }
 
-/// ENTER (SDM Vol. 2A): the frame pointers of enclosing procedures are copied from the old frame to the new one.
+/// ENTER (SDM Vol. 2A): the frame pointers of enclosing procedures are copied from the old frame to the new one. A fault
+/// leaves the registers alone; what was pushed before it stays below the top of the stack.
 fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let size = W::BYTES as u64;
     let allocated = record.immediate & 0xffff;
@@ -136,9 +137,6 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     let (old_frame, old_top) = (cpu.state().slot(Slot::Rbp), cpu.state().slot(Slot::Rsp));
     let frame = old_top.wrapping_sub(size);
     let below = |words: u64| LinearAddress(frame.wrapping_sub(words * size));
-    let top = below(level).0.wrapping_sub(allocated);
-    // The new top must be writable (the manual's page-fault check), before anything is pushed.
-    cpu.modify(LinearAddress(top), |_, old: W| old)?;
     // In this order, because the old frame may overlap what is pushed.
     cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
     for nesting in 1..level {
@@ -148,6 +146,9 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     if level > 0 {
         cpu.write(below(level), W::truncate(frame))?;
     }
+    // The new top must be writable, although nothing is stored there.
+    let top = below(level).0.wrapping_sub(allocated);
+    cpu.modify(LinearAddress(top), |_, old: W| old)?;
     let state = cpu.state_mut();
     state.put(Slot::Rbp, W::truncate(frame));
     state.set_slot(Slot::Rsp, top);

@@ -9,10 +9,14 @@ use crate::decode::Form;
 use crate::record::Handler;
 
 pub(crate) mod arithmetic;
+mod bits;
+mod bytes;
 pub(crate) mod control;
 mod exchange;
 mod miscellaneous;
+mod multiply;
 mod segment;
+mod shift;
 pub(crate) mod simd;
 mod string;
 mod transfer;
@@ -28,6 +32,10 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| miscellaneous::select(form))
         .or_else(|| segment::select(form))
         .or_else(|| simd::select(form))
+        .or_else(|| shift::select(form))
+        .or_else(|| multiply::select(form))
+        .or_else(|| bits::select(form))
+        .or_else(|| bytes::select(form))
 }
 
 /// Calls `$select::<C, .., W>` for the operand size in `$size`.
@@ -42,6 +50,31 @@ macro_rules! for_size {
     };
 }
 pub(crate) use for_size;
+
+/// Calls `$select::<C, .., W>` for the operand size in `$size`, for instructions without an 8-bit form.
+macro_rules! for_wide_size {
+    ($size:expr, $select:ident::<$($parameter:ty),*>($($argument:expr),*)) => {
+        match $size {
+            $crate::decode::Size::B8 => None,
+            $crate::decode::Size::B16 => $select::<$($parameter,)* u16>($($argument),*),
+            $crate::decode::Size::B32 => $select::<$($parameter,)* u32>($($argument),*),
+            $crate::decode::Size::B64 => $select::<$($parameter,)* u64>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_wide_size;
+
+/// Calls `$select::<C, .., W>` for the operand size in `$size`, for instructions of 32 and 64 bits.
+macro_rules! for_vex_size {
+    ($size:expr, $select:ident::<$($parameter:ty),*>($($argument:expr),*)) => {
+        match $size {
+            $crate::decode::Size::B8 | $crate::decode::Size::B16 => None,
+            $crate::decode::Size::B32 => $select::<$($parameter,)* u32>($($argument),*),
+            $crate::decode::Size::B64 => $select::<$($parameter,)* u64>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_vex_size;
 
 /// Calls `$select::<C, .., Condition>` for the condition of a Jcc, SETcc or CMOVcc.
 macro_rules! for_condition {

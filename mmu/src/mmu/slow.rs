@@ -5,8 +5,8 @@ use super::observe::Access;
 use crate::fast::Allowed;
 use crate::fault::Fault;
 use crate::paging;
-use crate::tlb::{Globals, Invalidation, Lookup, Pcids};
-use crate::translation::Translation;
+use crate::tlb::{Globals, Invalidation, Level, Lookup, Pcids};
+use crate::translation::{Requirement, Translation};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 
@@ -148,44 +148,85 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         Ok([Part { host, bytes }, Part { host: next_host, bytes: rest }])
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn resolve(&mut self, access: Access) -> Result<Translation, Fault> {
+        let Access { kind, linear, .. } = access;
+        let requirement = self.views.view.requirement(kind);
+        if OBSERVED
+            && let Some(&translation) = self.tlb.lookup_hinted(linear, kind)
+            && requirement.allows(translation.rights)
+        {
+            self.observations.hit(Level::L1, access, translation.host(linear));
+            return Ok(translation);
+        }
+        self.resolve_in_tlb(access, requirement)
+    }
+
+    #[inline]
+    fn resolve_in_tlb(&mut self, access: Access, requirement: Requirement) -> Result<Translation, Fault> {
         let Access { kind, linear, .. } = access;
         if !self.context.mode.is_canonical(linear) {
             return Err(Fault::NonCanonical { address: linear });
         }
-        let requirement = self.views.view.requirement(kind);
-        let (found, evicted) = self.tlb.lookup_reporting(linear, kind, requirement);
-        if let Some(evicted) = evicted {
-            self.views.evict(evicted);
+        let held = if OBSERVED {
+            self.tlb.lookup_level1::<true>(linear, kind)
+        } else {
+            self.tlb.lookup_level1::<false>(linear, kind)
+        };
+        match held.copied() {
+            Some(translation) if requirement.allows(translation.rights) => {
+                if OBSERVED {
+                    self.observations.hit(Level::L1, access, translation.host(linear));
+                }
+                Ok(translation)
+            }
+            Some(_) => self.walk_again(access),
+            None => self.resolve_past_level1(access, requirement),
+        }
+    }
+
+    #[inline(never)]
+    fn resolve_past_level1(
+        &mut self,
+        access: Access,
+        requirement: Requirement,
+    ) -> Result<Translation, Fault> {
+        let (found, evicted) = self.tlb.lookup_level2(access.linear, access.kind, requirement);
+        if !OBSERVED && let Some(evicted) = evicted {
+            self.views.evict(evicted, &self.tlb);
         }
         match found {
             Lookup::Hit { level, translation } => {
                 if OBSERVED {
-                    self.observations.hit(level, access, translation.host(linear));
+                    self.observations.hit(level, access, translation.host(access.linear));
                 }
                 Ok(translation)
             }
             Lookup::Miss => self.walk(access),
-            Lookup::Refused => {
-                let reach = self.tlb.reach();
-                self.tlb.drop_current(linear);
-                self.views.forget_current(linear, reach);
-                self.walk(access)
-            }
+            Lookup::Refused => self.walk_again(access),
         }
+    }
+
+    /// Walks after a translation was found whose rights do not suffice, and forgets that.
+    #[inline(never)]
+    fn walk_again(&mut self, access: Access) -> Result<Translation, Fault> {
+        let reach = self.tlb.reach();
+        self.tlb.drop_current(access.linear);
+        self.views.forget_current(access.linear, reach);
+        self.walk(access)
     }
 
     #[inline(never)]
     fn walk(&mut self, access: Access) -> Result<Translation, Fault> {
         let Access { kind, linear, .. } = access;
         let start = self.observations.mark();
+        let Self { ram, context, observations, updates, .. } = self;
         let walked = if OBSERVED {
-            paging::walk(&self.ram, &self.context, linear, kind, &mut self.observations)
+            paging::walk_into(ram, context, linear, kind, observations, updates)
         } else {
-            paging::walk(&self.ram, &self.context, linear, kind, &mut ())
+            paging::walk_into(ram, context, linear, kind, &mut (), updates)
         };
-        let found = walked.and_then(|walk| walk.updates.commit(&self.ram).map(|()| walk.translation));
+        let found = walked.and_then(|translation| updates.commit(ram).map(|()| translation));
         if OBSERVED {
             let host = found.as_ref().ok().map(|translation| translation.host(linear));
             self.observations.walk(access, host, start);
@@ -193,7 +234,9 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         match found {
             Ok(translation) => {
                 let evictions = self.tlb.insert_reporting(linear, kind, translation);
-                evictions.into_iter().flatten().for_each(|evicted| self.views.evict(evicted));
+                if !OBSERVED {
+                    evictions.into_iter().flatten().for_each(|evicted| self.views.evict(evicted, &self.tlb));
+                }
             }
             Err(fault) => self.forget_faulting(linear, &fault),
         }

@@ -6,7 +6,7 @@
 use super::ContextChange;
 use crate::context::{Context, PagingMode};
 use crate::fast::FastMap;
-use crate::tlb::{Evicted, Invalidation, TagSpace};
+use crate::tlb::{Evicted, Invalidation, TagSpace, Tlb};
 use crate::translation::{PageSize, Requirement};
 use core::ptr::NonNull;
 use isa::address::{AccessKind, LinearAddress};
@@ -126,10 +126,12 @@ impl Views {
     }
 
     /// Drops the page of an entry that the TLB has lost. Fetches may go on: nothing was invalidated.
-    pub(super) fn evict(&mut self, evicted: Evicted) {
+    #[inline]
+    pub(super) fn evict(&mut self, evicted: Evicted, tlb: &Tlb) {
+        let Evicted { tag, address, size } = evicted;
         self.each(|view, fast, _, _| {
-            if evicted.meaning.includes(view.space) {
-                fast.forget(evicted.address, evicted.size);
+            if fast.may_hold(address, size) && tlb.is_used_in(tag, view.space) {
+                fast.forget(address, size);
             }
         });
     }
@@ -149,6 +151,7 @@ impl Views {
         self.each(|_, fast, _, _| fast.forbid_writes(host));
     }
 
+    #[inline]
     fn each(&mut self, mut action: impl FnMut(&View, &mut FastMap, &mut u64, &mut u64)) {
         let Self { fast, epoch, view, parked, epochs, .. } = self;
         action(view, fast, epoch, epochs);

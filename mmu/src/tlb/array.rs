@@ -3,8 +3,8 @@
 use super::Evicted;
 use super::geometry::{ArrayGeometry, Index, Replacement};
 use super::tags::{Tag, TagPair, Tags};
-use crate::translation::{PageSize, Translation};
-use isa::address::LinearAddress;
+use crate::translation::{PageSize, Rights, Scope, Translation};
+use isa::address::{HostPhysicalAddress, LinearAddress};
 
 /// Page number, page size and tag in one word; 0 is a free way.
 ///
@@ -35,10 +35,42 @@ impl Key {
     }
 }
 
+/// What stands behind a key; meaningless behind a free one.
 #[derive(Clone, Copy, Debug)]
 struct Payload {
-    translation: Option<Translation>,
+    translation: Translation,
     stamp: u64,
+}
+
+const NOTHING: Payload = Payload {
+    translation: Translation {
+        linear: LinearAddress(0),
+        host_physical: HostPhysicalAddress(0),
+        size: PageSize::Size4K,
+        guest_size: PageSize::Size4K,
+        rights: Rights::empty(),
+        scope: Scope::Pcid,
+    },
+    stamp: 0,
+};
+
+/// Where a page was found lately. It still is there if the key is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    page: LinearAddress,
+    key: Key,
+    slot: u32,
+    pub(super) array: u8,
+}
+
+impl Hint {
+    /// No page; the low bits of an address of a page are 0.
+    pub(super) const NONE: Self = Self { page: LinearAddress(1), key: Key::FREE, slot: 0, array: 0 };
+
+    #[inline(always)]
+    pub(super) const fn is_for(&self, address: LinearAddress) -> bool {
+        self.page.0 == address.page().0
+    }
 }
 
 /// A way that an insertion may take, and how little is lost by that.
@@ -50,13 +82,11 @@ pub(super) struct Way {
 
 /// The smaller, the rather is the way given up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Rank {
-    /// The same page under the same tag.
-    Same,
-    /// Nothing, or an entry with a retired tag.
-    Free,
-    /// An entry, by age.
-    Used(u64),
+pub(super) struct Rank(u64);
+
+impl Rank {
+    /// A way with the same page under the same tag, with nothing, or with a retired tag.
+    const LOSES_NOTHING: Self = Self(0);
 }
 
 /// The entries of one array.
@@ -87,7 +117,7 @@ impl Array {
         let slots = shape.sets as usize * shape.ways as usize;
         Self {
             keys: vec![Key::FREE; slots],
-            payloads: vec![Payload { translation: None, stamp: 0 }; slots],
+            payloads: vec![NOTHING; slots],
             ways: shape.ways as usize,
             set_mask: u64::from(shape.sets) - 1,
             set_bits: shape.sets.trailing_zeros(),
@@ -108,8 +138,9 @@ impl Array {
         (set & self.set_mask) as usize * self.ways
     }
 
-    #[inline(always)]
-    fn slot_of(&self, size: PageSize, address: LinearAddress, tags: TagPair) -> Option<usize> {
+    /// Where the translation of `address` in a page of `size` is.
+    #[inline]
+    pub(super) fn slot_of(&self, size: PageSize, address: LinearAddress, tags: TagPair) -> Option<usize> {
         if self.used[size as usize] == 0 {
             return None;
         }
@@ -119,39 +150,55 @@ impl Array {
         set.iter().position(|&key| key == own || key == global).map(|way| first + way)
     }
 
-    /// The translation of `address` in a page of `size`, which becomes the most recently used.
+    /// The translation of a hint, if it still is where it was.
     #[inline(always)]
-    pub(super) fn find(
-        &mut self,
-        size: PageSize,
-        address: LinearAddress,
-        tags: TagPair,
-        clock: u64,
-    ) -> Option<Translation> {
-        let slot = self.slot_of(size, address, tags)?;
+    pub(super) fn find_hinted(&mut self, hint: &Hint, clock: u64) -> Option<&Translation> {
+        let slot = hint.slot as usize;
+        if *self.keys.get(slot)? != hint.key {
+            return None;
+        }
+        Some(self.touch(slot, clock))
+    }
+
+    /// A hint for a page whose translation is in a slot.
+    #[inline]
+    pub(super) fn hint(&self, address: LinearAddress, slot: usize, array: u8) -> Hint {
+        Hint { page: address.page(), key: self.keys[slot], slot: slot as u32, array }
+    }
+
+    /// The translation in a slot, which becomes the most recently used.
+    #[inline(always)]
+    pub(super) fn touch(&mut self, slot: usize, clock: u64) -> &Translation {
         let payload = &mut self.payloads[slot];
         if self.replacement == Replacement::Lru {
             payload.stamp = clock;
         }
-        payload.translation
+        &payload.translation
     }
 
     /// As [`find`](Self::find), without a trace.
     pub(super) fn peek(&self, size: PageSize, address: LinearAddress, tags: TagPair) -> Option<Translation> {
-        self.payloads[self.slot_of(size, address, tags)?].translation
+        Some(self.payloads[self.slot_of(size, address, tags)?].translation)
     }
 
     /// The way that an entry for `address` would take.
     pub(super) fn candidate(&self, size: PageSize, address: LinearAddress, tag: Tag, tags: &Tags) -> Way {
         let wanted = Key::new(address, size, tag);
         let first = self.first_slot(address, size);
-        let rank = |slot: usize| match self.keys[slot] {
-            key if key == wanted => Rank::Same,
-            key if key == Key::FREE || tags.is_retired(key.tag()) => Rank::Free,
-            _ => Rank::Used(self.payloads[slot].stamp),
-        };
-        let ways = (first..first + self.ways).map(|slot| Way { slot, rank: rank(slot) });
-        ways.min_by_key(|way| way.rank).unwrap_or(Way { slot: first, rank: Rank::Free })
+        let range = first..first + self.ways;
+        let mut best = Way { slot: first, rank: Rank(u64::MAX) };
+        for (way, (&key, payload)) in self.keys[range.clone()].iter().zip(&self.payloads[range]).enumerate() {
+            let slot = first + way;
+            if key == wanted {
+                return Way { slot, rank: Rank::LOSES_NOTHING };
+            }
+            let free = key == Key::FREE || tags.is_retired(key.tag());
+            let rank = if free { Rank::LOSES_NOTHING } else { Rank(payload.stamp) };
+            if rank < best.rank {
+                best = Way { slot, rank };
+            }
+        }
+        best
     }
 
     /// Puts a translation into the way of a [`candidate`](Self::candidate).
@@ -163,9 +210,9 @@ impl Array {
         clock: u64,
         tags: &mut Tags,
     ) -> Option<Evicted> {
-        let evicted = self.free(way.slot, tags).filter(|_| matches!(way.rank, Rank::Used(_)));
+        let evicted = self.free(way.slot, tags).filter(|_| way.rank != Rank::LOSES_NOTHING);
         self.keys[way.slot] = Key::new(translation.linear, translation.size, tag);
-        self.payloads[way.slot] = Payload { translation: Some(translation), stamp: clock };
+        self.payloads[way.slot] = Payload { translation, stamp: clock };
         self.used[translation.size as usize] += 1;
         if translation.guest_size > translation.size {
             self.pieces[bucket(translation.linear, translation.guest_size)] += 1;
@@ -175,30 +222,35 @@ impl Array {
     }
 
     /// Frees a way; returns what was in it, unless its tag was retired.
+    #[inline]
     fn free(&mut self, slot: usize, tags: &mut Tags) -> Option<Evicted> {
         let key = self.vacate(slot)?;
-        let meaning = tags.meaning(key.tag())?;
+        if tags.is_retired(key.tag()) {
+            return None;
+        }
         tags.entry_removed(key.tag());
-        Some(Evicted { meaning, address: key.address(), size: key.size() })
+        Some(Evicted { tag: key.tag(), address: key.address(), size: key.size() })
     }
 
+    #[inline]
     fn vacate(&mut self, slot: usize) -> Option<Key> {
         let key = core::mem::replace(&mut self.keys[slot], Key::FREE);
-        let translation = self.payloads[slot].translation.take();
-        if let Some(Translation { linear, guest_size, size, .. }) = translation {
-            self.used[size as usize] -= 1;
-            if guest_size > size {
-                self.pieces[bucket(linear, guest_size)] -= 1;
-            }
+        if key == Key::FREE {
+            return None;
         }
-        (key != Key::FREE).then_some(key)
+        let Translation { linear, guest_size, size, .. } = self.payloads[slot].translation;
+        self.used[size as usize] -= 1;
+        if guest_size > size {
+            self.pieces[bucket(linear, guest_size)] -= 1;
+        }
+        Some(key)
     }
 
     /// Drops the entries of the pages around `address` under one tag; returns how many.
     pub(super) fn drop_page(&mut self, address: LinearAddress, tag: Tag, tags: &mut Tags) -> u64 {
         let mut dropped = 0;
         for size in PageSize::ALL {
-            while let Some(slot) = self.slot_of(size, address, TagPair { own: tag, global: tag }) {
+            if let Some(slot) = self.slot_of(size, address, TagPair { own: tag, global: tag }) {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }
@@ -212,10 +264,10 @@ impl Array {
         }
         let mut dropped = 0;
         for slot in 0..self.keys.len() {
-            let Some(translation) = self.payloads[slot].translation else { continue };
+            let translation = self.payloads[slot].translation;
             let same_page = (translation.linear.0 ^ address.0) & !translation.guest_size.offset_mask() == 0;
             let key = self.keys[slot];
-            if same_page && listed.binary_search(&key.tag()).is_ok() {
+            if key != Key::FREE && same_page && listed.binary_search(&key.tag()).is_ok() {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }

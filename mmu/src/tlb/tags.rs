@@ -82,6 +82,8 @@ pub(crate) struct Tags {
     slots: Vec<Slot>,
     free: Vec<Tag>,
     limit: usize,
+    /// Whether some entry may have a retired tag.
+    any_retired: bool,
 }
 
 impl Default for Tags {
@@ -95,7 +97,7 @@ impl Tags {
     pub(crate) fn with_limit(limit: usize) -> Self {
         let never_used = Slot { meaning: None, entries: 0 };
         let slots = vec![never_used];
-        Self { by_meaning: FxHashMap::default(), slots, free: Vec::new(), limit }
+        Self { by_meaning: FxHashMap::default(), slots, free: Vec::new(), limit, any_retired: false }
     }
 
     /// The tags of a space, or `None` when there are no numbers left.
@@ -130,14 +132,14 @@ impl Tags {
     }
 
     /// Whether entries with this tag can no longer be found.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_retired(&self, tag: Tag) -> bool {
-        self.slots[usize::from(tag.0)].meaning.is_none()
+        self.any_retired && self.slots[usize::from(tag.0)].meaning.is_none()
     }
 
     /// Retires the tags that `covers` holds for; returns the number of entries that can no longer be found.
     pub(crate) fn retire(&mut self, covers: impl Fn(TagMeaning) -> bool) -> u64 {
-        let Self { by_meaning, slots, .. } = self;
+        let Self { by_meaning, slots, any_retired, .. } = self;
         let mut dropped = 0;
         by_meaning.retain(|&meaning, tag| {
             let slot = &mut slots[usize::from(tag.0)];
@@ -147,6 +149,7 @@ impl Tags {
             }
             dropped += u64::from(slot.entries);
             *slot = Slot { meaning: None, entries: 0 };
+            *any_retired = true;
             false
         });
         dropped
@@ -187,6 +190,7 @@ impl Tags {
 
     /// Makes the retired tags available again. No entry may hold one.
     pub(crate) fn recycle(&mut self) {
+        self.any_retired = false;
         self.free.clear();
         for (number, slot) in self.slots.iter().enumerate().skip(1).rev() {
             if slot.meaning.is_none() {

@@ -1,1 +1,78 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::context::PagingMode;
+use crate::translation::Rights;
+use isa::address::HostPhysicalAddress;
+
+const PAGE: LinearAddress = LinearAddress(0x1000);
+
+fn context(pcid: u16) -> Context {
+    Context { pcid, ..Context::user(PagingMode::FourLevel) }
+}
+
+fn translation(serial: u64) -> Translation {
+    Translation {
+        linear: PAGE,
+        host_physical: HostPhysicalAddress(serial << 12),
+        size: PageSize::Size4K,
+        guest_size: PageSize::Size4K,
+        rights: Rights::all(),
+        scope: Scope::Pcid,
+    }
+}
+
+fn with_few_tags(limit: usize) -> Tlb {
+    let mut tlb = Tlb::new(&Geometry::functional()).unwrap();
+    tlb.tags = Tags::with_limit(limit);
+    tlb
+}
+
+fn peek(tlb: &Tlb, pcid: u16) -> Option<u64> {
+    let requirement = Requirement::of(&context(pcid), AccessKind::Read);
+    tlb.peek(PAGE, AccessKind::Read, requirement).map(|found| found.host_physical.0 >> 12)
+}
+
+#[test]
+fn retired_tags_are_used_again_without_a_loss() {
+    let mut tlb = with_few_tags(6);
+    for serial in 0..1000 {
+        let pcid = serial as u16 % 3;
+        assert_eq!(tlb.select(&context(pcid)), Selected::AsBefore);
+        assert_eq!(peek(&tlb, pcid), None, "the translation of an earlier round is gone");
+        tlb.insert(PAGE, AccessKind::Read, translation(serial));
+        assert_eq!(peek(&tlb, pcid), Some(serial));
+        let (vpid, globals) = (0, Globals::Keep);
+        let dropped = tlb.invalidate(Invalidation::Vpid { vpid, pcids: Pcids::One(pcid), globals });
+        assert_eq!(dropped.entries, 1);
+    }
+}
+
+#[test]
+fn want_of_tags_forgets_everything_and_mixes_nothing() {
+    let mut tlb = with_few_tags(6);
+    let mut losses = 0;
+    for serial in 0..100 {
+        let pcid = serial as u16 % 20;
+        losses += u32::from(tlb.select(&context(pcid)) == Selected::AfterLoss);
+        let found = peek(&tlb, pcid);
+        assert!(found.is_none_or(|found| found % 20 == u64::from(pcid)), "{found:?} is of another PCID");
+        tlb.insert(PAGE, AccessKind::Read, translation(serial));
+        assert_eq!(peek(&tlb, pcid), Some(serial));
+        assert_ne!(tlb.current.own, tlb.current.global);
+    }
+    assert!(losses > 10);
+}
+
+#[test]
+fn an_invalidation_counts_the_entries_of_each_level() {
+    let mut geometry = Geometry::functional();
+    geometry.level2 = geometry.level1_data.clone();
+    let mut tlb = Tlb::new(&geometry).unwrap();
+    tlb.insert(PAGE, AccessKind::Read, translation(1));
+    tlb.insert(PAGE, AccessKind::Execute, translation(1));
+    assert_eq!(tlb.entries(), 3);
+    let (vpid, pcids, globals) = (0, Pcids::All, Globals::Drop);
+    assert_eq!(tlb.invalidate(Invalidation::Address { vpid, pcids, globals, address: PAGE }).entries, 3);
+    assert_eq!(tlb.entries(), 0);
+}

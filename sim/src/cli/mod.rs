@@ -96,9 +96,10 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// An error of a library as a report of the command line, with all its causes.
-pub(crate) fn report(error: impl std::error::Error + Send + Sync + 'static) -> Report {
-    Report::from_err(error)
+/// An error of a library as a report of the command line. Their messages hold their causes.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+pub(crate) fn report(error: impl std::error::Error) -> Report {
+    miette::miette!("{error}")
 }
 
 fn log(verbose: u8) {

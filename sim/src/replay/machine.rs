@@ -5,7 +5,7 @@ use super::meter::Meter;
 use super::options::{ReplayOptions, geometry};
 use super::space::{AddressSpace, SpaceError};
 use crate::processor::Processor;
-use isa::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::engine::{CodeCache, Run};
 use isa::registers::Registers;
 use isa::state::State;
@@ -36,6 +36,26 @@ impl Machine {
     /// Runs at most `budget` instructions.
     pub(super) fn run(&mut self, budget: u64) -> Run {
         self.code.run(&mut self.cpu, budget)
+    }
+
+    /// Whether the page around an address is mapped.
+    pub(super) fn is_mapped(&self, at: LinearAddress) -> bool {
+        self.space.locate(at).is_some()
+    }
+
+    /// An access that only touches: it goes through the TLB and is charged.
+    pub(super) fn access(
+        &mut self,
+        at: LinearAddress,
+        kind: AccessKind,
+        bytes: u16,
+    ) -> Result<(), SpaceError> {
+        self.cpu.memory.clear_reports();
+        self.cpu.memory.translate(at, kind, bytes).map_err(|fault| SpaceError::Access { at, fault })?;
+        for report in self.cpu.memory.reports() {
+            self.cpu.observer.charge(&report);
+        }
+        Ok(())
     }
 
     /// Time for an instruction whose effect was taken from the record.

@@ -7,6 +7,7 @@
 //! Reading order: [`options`], `space` (the address space), `machine`, `run` (the two loops: free and verifying),
 //! `verify`, `meter` (accesses to the cost model), [`report`].
 
+mod foreign;
 mod machine;
 mod meter;
 pub mod options;
@@ -47,6 +48,14 @@ pub enum ReplayError {
     /// The host refuses the memory.
     #[error("cannot reserve guest RAM: {0}")]
     Ram(#[from] mmu::ram::RamError),
+    /// The memory that an instruction touches cannot be there.
+    #[error("instruction {index} of the trace: {source}")]
+    Step {
+        /// Instructions before it.
+        index: u64,
+        /// Why.
+        source: SpaceError,
+    },
     /// An option does not go with this kind of trace.
     #[error("{0}")]
     Option(&'static str),

@@ -1,11 +1,13 @@
 //! What a replay found out.
 
+use super::machine::Machine;
 use super::verify::Divergence;
 use mmu::Counters;
 use mmu::counters::HitsMisses;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 use timing::stack::WholeCycles;
 
 /// The result of a replay.
@@ -62,21 +64,46 @@ pub struct WalkReport {
 }
 
 impl ReplayReport {
-    /// The parts that come from the counters of the memory.
-    pub(super) fn count(counters: &Counters, most_references: u64) -> (TlbReport, WalkReport) {
-        let tlb = TlbReport {
+    /// What `instructions` instructions cost on a machine; nothing was compared or taken from a record.
+    pub(super) fn of_addresses(machine: &Machine, instructions: u64, elapsed: Duration) -> Self {
+        let meter = &machine.cpu.observer;
+        let cycle_stack = meter.model.stack().whole_cycles();
+        let counters = machine.cpu.memory.counters();
+        Self {
+            instructions,
+            verified: 0,
+            divergences: 0,
+            first_divergence: None,
+            unmodelled: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            cycles: cycle_stack.total(),
+            cycle_stack,
+            mips: instructions as f64 / elapsed.as_secs_f64() / 1e6,
+            tlb: TlbReport::of(counters),
+            walk: WalkReport::of(counters, meter.most_references),
+        }
+    }
+}
+
+impl TlbReport {
+    fn of(counters: &Counters) -> Self {
+        Self {
             l1_instruction: counters.level1_instruction,
             l1_data: counters.level1_data,
             l2: counters.level2,
-        };
-        let walk = WalkReport {
+        }
+    }
+}
+
+impl WalkReport {
+    fn of(counters: &Counters, most_references: u64) -> Self {
+        Self {
             count: counters.walks,
             references: counters.guest_references + counters.ept_references,
             guest_references: counters.guest_references,
             ept_references: counters.ept_references,
             most_references,
-        };
-        (tlb, walk)
+        }
     }
 }
 

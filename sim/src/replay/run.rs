@@ -1,17 +1,17 @@
 //! The loops of a replay.
 
-use super::ReplayError;
 use super::machine::Machine;
 use super::options::{ReplayOptions, Verify};
 use super::report::ReplayReport;
 use super::verify::{self, Divergence};
+use super::{ReplayError, foreign};
 use isa::cpu::Stop;
 use isa::engine::{CodeCache, Run};
 use isa::registers::Registers;
 use isa::scope::{self, Scope};
 use std::collections::BTreeMap;
 use std::time::Instant;
-use traces::{Chunk, Event, Item, Sections, Step, StepKind, Stores, TraceReader};
+use traces::{AnyTrace, Chunk, Event, Item, Sections, Step, StepKind, Stores, TraceReader, open_any};
 
 /// Instructions between two reports of progress.
 const PROGRESS_EVERY: u64 = 1 << 18;
@@ -20,7 +20,10 @@ pub(super) fn replay(
     options: &ReplayOptions,
     progress: impl FnMut(u64),
 ) -> Result<ReplayReport, ReplayError> {
-    let mut reader = TraceReader::open(&options.trace)?;
+    let mut reader = match open_any(&options.trace)? {
+        AnyTrace::Own(reader) => reader,
+        foreign => return foreign::replay(options, foreign.access_steps(), progress),
+    };
     let started = Instant::now();
     let mut replay = Replay::new(options, progress)?;
     match options.verify {
@@ -221,7 +224,7 @@ impl<P: FnMut(u64)> Replay<P> {
         self.index += 1;
         let computed = self.machine.registers();
         let mut actual = computed;
-        let difference = verify::registers(step, &mut actual);
+        let difference = verify::registers(step, &before, &mut actual);
         let machine = &self.machine;
         let difference = difference
             .or_else(|| verify::stores(step, |at, bytes| machine.peek(at, bytes), &mut self.buffer));
@@ -263,21 +266,13 @@ impl<P: FnMut(u64)> Replay<P> {
     }
 
     fn report(self, started: Instant) -> ReplayReport {
-        let meter = &self.machine.cpu.observer;
-        let cycle_stack = meter.model.stack().whole_cycles();
-        let (tlb, walk) = ReplayReport::count(self.machine.cpu.memory.counters(), meter.most_references);
         ReplayReport {
-            instructions: self.index,
             verified: self.verified,
             divergences: self.divergences,
             first_divergence: self.first_divergence,
             unmodelled: self.counts.unmodelled,
             recorded: self.counts.recorded,
-            cycles: cycle_stack.total(),
-            cycle_stack,
-            mips: self.index as f64 / started.elapsed().as_secs_f64() / 1e6,
-            tlb,
-            walk,
+            ..ReplayReport::of_addresses(&self.machine, self.index, started.elapsed())
         }
     }
 }

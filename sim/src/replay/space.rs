@@ -11,7 +11,7 @@
 use super::options::{Levels, ReplayOptions, RunAs};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use mmu::ept::{EptControls, EptLevels, EptPermissions};
-use mmu::ram::RamError;
+use mmu::ram::AccessError;
 use mmu::tables::{EptTables, FrameAllocator, Home, PagePermissions, PageTables, TablesError};
 use mmu::tlb::{Globals, Invalidation, Pcids};
 use mmu::{Context, PageSize, PagingMode, Ram};
@@ -47,9 +47,17 @@ pub enum SpaceError {
         /// Why.
         source: TablesError,
     },
+    /// An access to a page that is mapped with all permissions is refused.
+    #[error("cannot access {at}: {fault}")]
+    Access {
+        /// The address.
+        at: LinearAddress,
+        /// Why.
+        fault: mmu::Fault,
+    },
     /// RAM refuses it.
     #[error(transparent)]
-    Ram(#[from] RamError),
+    Ram(#[from] AccessError),
 }
 
 #[derive(Clone, Copy)]

@@ -37,13 +37,17 @@ struct Difference {
 
 /// Compares all registers; flags and results that the manual leaves undefined are left out, and `actual` takes them
 /// from the record, so that they do not show up later in other registers.
-pub(super) fn registers(step: &Step<'_>, actual: &mut Registers) -> Option<(String, String, String)> {
+pub(super) fn registers(
+    step: &Step<'_>,
+    before: &Registers,
+    actual: &mut Registers,
+) -> Option<(String, String, String)> {
     let expected = step.after;
     if *actual == *expected {
         return None;
     }
     let instruction = decode(step.bytes, step.rip);
-    let undefined = undefined::after(&instruction);
+    let undefined = undefined::after_with(&instruction, before);
     let ignored = undefined.flags.bits();
     actual.rflags = actual.rflags & !ignored | expected.rflags & ignored;
     if undefined.destination == Destination::Undefined

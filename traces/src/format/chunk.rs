@@ -369,6 +369,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// The checksum normally keeps such bytes from the decoder.
         #[test]
         fn a_damaged_column_gives_an_error_or_other_steps_and_never_a_panic(

@@ -26,7 +26,7 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self { level: 3, chunk_steps: 1 << 17 }
+        Self { level: 3, chunk_steps: 1 << 18 }
     }
 }
 

@@ -4,10 +4,11 @@
 //! hardware breakpoint behind the instruction makes one stop of them.
 
 use super::error::RecordError;
-use super::instruction::{Decoded, Repeat};
+use super::instruction::Decoded;
 use super::session::{Flow, Session, Touched};
 use super::tracee::{Resume, Stop};
 use crate::format::Sink;
+use crate::operand::Repeat;
 
 /// From this many iterations on a breakpoint is faster than single-steps.
 const LONG: u64 = 8;
@@ -15,16 +16,13 @@ const LONG: u64 = 8;
 /// More bytes than this are touched one iteration at a time.
 const MOST_BYTES: u64 = 1 << 28;
 
-/// The direction flag of RFLAGS.
-const DF: u64 = 1 << 10;
-
 /// A signal that arrived between two iterations.
 type Held = (i32, libc::siginfo_t);
 
 impl<S: Sink> Session<'_, S> {
     /// Executes all iterations.
     pub(crate) fn repeat(&mut self, decoded: &Decoded, repeat: Repeat) -> Result<Flow, RecordError> {
-        let count = self.state.gpr[1] & repeat.mask;
+        let count = repeat.count(&self.state);
         let known = repeat.kind.is_counted() && count.saturating_mul(repeat.element) <= MOST_BYTES;
         if known {
             self.touch_elements(repeat, count)?;
@@ -67,7 +65,7 @@ impl<S: Sink> Session<'_, S> {
     ) -> Result<Iterated, RecordError> {
         let mut state = self.state;
         loop {
-            if !known && state.gpr[1] & repeat.mask != 0 {
+            if !known && repeat.count(&state) != 0 {
                 self.touched.clear();
                 self.touch_elements_of(repeat, 1, &state)?;
             }
@@ -125,12 +123,10 @@ impl<S: Sink> Session<'_, S> {
             return Ok(());
         }
         if repeat.kind.uses_source() {
-            let source = (state.gpr[6] & repeat.mask).wrapping_add(repeat.segment.base(state));
-            self.touch_range(range(repeat, source, count, state.rflags, false))?;
+            self.touch_range(touched(repeat.source(state, count), false))?;
         }
         if repeat.kind.uses_destination() {
-            let destination = state.gpr[7] & repeat.mask;
-            self.touch_range(range(repeat, destination, count, state.rflags, repeat.kind.stores()))?;
+            self.touch_range(touched(repeat.destination(state, count), repeat.kind.stores()))?;
         }
         Ok(())
     }
@@ -139,8 +135,7 @@ impl<S: Sink> Session<'_, S> {
     fn note_stores(&mut self, repeat: Repeat, count: u64) {
         self.touched.clear();
         if repeat.kind.stores() && count != 0 {
-            let destination = self.state.gpr[7] & repeat.mask;
-            self.touched.push(range(repeat, destination, count, self.state.rflags, true));
+            self.touched.push(touched(repeat.destination(&self.state, count), true));
         }
     }
 }
@@ -153,10 +148,8 @@ enum Iterated {
     Stop(Stop),
 }
 
-fn range(repeat: Repeat, first: u64, count: u64, rflags: u64, stores: bool) -> Touched {
-    let size = count.wrapping_mul(repeat.element);
-    let back = if rflags & DF != 0 { size.wrapping_sub(repeat.element) } else { 0 };
-    Touched { address: first.wrapping_sub(back), size: size as usize, stores }
+const fn touched((address, size): (u64, u64), stores: bool) -> Touched {
+    Touched { address, size: size as usize, stores }
 }
 
 /// Signals that an instruction itself raises.

@@ -1,10 +1,11 @@
 //! RCPPS RCPSS RSQRTPS RSQRTSS (SDM Vol. 1, 11.4.1.2 and Vol. 2B).
 //!
 //! The manual asks for a relative error of at most 1.5 * 2^-12 and leaves the rest to the processor; no two makers
-//! agree. This twin gives the exact value rounded to [`PRECISION`] bits, an error of at most 2^-13. On x86-64 hosts the
-//! other twin uses the host's own instruction, so that results depend on where they were computed.
+//! agree. This twin gives the exact value rounded to [`PRECISION`] bits, an error of at most 2^-13. On x86-64 hosts
+//! the other twin uses the host's own instruction, so that results depend on where they were computed.
 //!
-//! These instructions look neither at MXCSR nor raise anything: denormal operands are zeros, tiny results are flushed.
+//! These instructions neither look at MXCSR nor raise anything: denormal operands are zeros, and tiny results are
+//! flushed.
 
 use super::arithmetic::root;
 use super::round::{Exact, Sign, round, shift_and_round};

@@ -3,7 +3,7 @@
 use super::nan::{invalid, propagate};
 use super::round::{Exact, Sign, round};
 use crate::float::format::{Class, Double, Format, Single, class, finite, is_denormal, operand};
-use crate::float::mxcsr::{Environment, Mxcsr, Rounding};
+use crate::float::mxcsr::{Environment, Mxcsr, Progress, Rounding};
 
 /// Bits below the significand in an intermediate sum.
 const GUARD: u32 = 64;
@@ -180,7 +180,7 @@ pub(crate) fn root(value: Exact) -> Exact {
     }
 }
 
-/// Which of two neighbours a horizontal operation subtracts.
+/// What a horizontal operation does to two neighbours.
 type Pairwise = fn(u64, u64, &mut Environment) -> u64;
 
 /// HADDPS HADDPD HSUBPS HSUBPD: neighbours of `a`, then neighbours of `b`.
@@ -206,15 +206,16 @@ pub(crate) fn add_subtract<F: Format>(a: u128, b: u128, environment: &mut Enviro
     })
 }
 
-/// DPPS: immediate bits 7:4 choose the products, bits 3:0 where the sum goes.
+/// DPPS: immediate bits 7:4 choose the products, bits 3:0 where the sum goes. Products, sums of two and the sum are
+/// steps of their own.
 pub(crate) fn dot_product_single(a: u128, b: u128, immediate: u8, environment: &mut Environment) -> u128 {
     let products = products::<Single>(a, b, immediate, environment);
-    if environment.stops_before_computation() {
+    if environment.settle() == Progress::Stops {
         return a;
     }
     let low = add::<Single>(Single::lane(products, 0), Single::lane(products, 1), environment);
     let high = add::<Single>(Single::lane(products, 2), Single::lane(products, 3), environment);
-    if environment.stops_before_computation() {
+    if environment.settle() == Progress::Stops {
         return a;
     }
     broadcast::<Single>(add::<Single>(low, high, environment), immediate)
@@ -223,7 +224,7 @@ pub(crate) fn dot_product_single(a: u128, b: u128, immediate: u8, environment: &
 /// DPPD: immediate bits 5:4 choose the products, bits 1:0 where the sum goes.
 pub(crate) fn dot_product_double(a: u128, b: u128, immediate: u8, environment: &mut Environment) -> u128 {
     let products = products::<Double>(a, b, immediate, environment);
-    if environment.stops_before_computation() {
+    if environment.settle() == Progress::Stops {
         return a;
     }
     let sum = add::<Double>(Double::lane(products, 0), Double::lane(products, 1), environment);

@@ -1,4 +1,4 @@
-//! AES rounds (SDM Vol. 1, 5.12.1 and 12.13; FIPS 197). Byte `4 * column + row` of a register is an element of the
+//! AES rounds (SDM Vol. 1, 5.12; FIPS 197). Byte `4 * column + row` of a register is an element of the
 //! AES state.
 
 use super::lanes::{Lane, from_lanes};

@@ -5,9 +5,16 @@ use super::operations;
 
 operations! {
     packed Pclmulqdq(a, b: u128, choice) => {
-        let (a, b) = (u64::split(a), u64::split(b));
-        multiply(a[usize::from(choice & 1)], b[usize::from(choice >> 4 & 1)])
+        let (a, b) = factors(a, b, choice);
+        multiply(a, b)
     };
+}
+
+/// The halves of the operands that bits 0 and 4 of the immediate choose.
+#[inline(always)]
+pub(super) fn factors(a: u128, b: u128, choice: u8) -> (u64, u64) {
+    let (a, b) = (u64::split(a), u64::split(b));
+    (a[usize::from(choice & 1)], b[usize::from(choice >> 4 & 1)])
 }
 
 /// The product of two polynomials over the field of two elements.

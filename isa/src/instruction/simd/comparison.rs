@@ -1,5 +1,5 @@
 //! Comparisons that answer in flags: PTEST, and the string comparisons PCMPESTRI PCMPESTRM PCMPISTRI PCMPISTRM
-//! (SDM Vol. 1, 5.10.8 and 5.11.1; Vol. 2B, 4.1).
+//! (SDM Vol. 1, 5.10.11 and 5.11; Vol. 2B, 4.1).
 
 use super::lanes::Lane;
 use super::{Aligned, Unaligned, VectorSource, Xmm, immediate8, xmm};

@@ -1,7 +1,7 @@
 //! Single elements and masks: PINSRx PEXTRx INSERTPS EXTRACTPS, the masks of sign bits MOVMSKPS MOVMSKPD PMOVMSKB,
-//! and the blends that such a mask in XMM0 controls (SDM Vol. 1, 5.5.4, 5.5.1.1, 5.6.1.1, 5.10.5 and 5.10.6).
+//! and the blends that such signs in XMM0 control (SDM Vol. 1, 5.5.1.1, 5.5.4, 5.6.1.1, 5.10.4 and 5.10.7).
 
-use super::lanes::{Lane, from_lanes};
+use super::lanes::{Lane, SignedLane, from_lanes, spread_signs};
 use super::{
     Aligned, General, Operation, Unaligned, VectorDestination, VectorSource, Xmm, immediate8, set_xmm,
     update, xmm,
@@ -117,37 +117,13 @@ fn extraction<C: Cpu, S: Width>(kinds: [Kind; 4]) -> Option<Handler<C>> {
     })
 }
 
-/// A lane whose sign counts.
-trait SignedLane: Lane {
-    fn is_negative(self) -> bool;
-}
-impl SignedLane for i8 {
-    #[inline(always)]
-    fn is_negative(self) -> bool {
-        self < 0
-    }
-}
-impl SignedLane for i32 {
-    #[inline(always)]
-    fn is_negative(self) -> bool {
-        self < 0
-    }
-}
-impl SignedLane for i64 {
-    #[inline(always)]
-    fn is_negative(self) -> bool {
-        self < 0
-    }
-}
-
 fn signs<C: Cpu, L: SignedLane>(kinds: [Kind; 4]) -> Option<Handler<C>> {
     ((kinds[0], kinds[1]) == (Kind::Register, Kind::Xmm)).then_some(collect_signs::<C, L>)
 }
 
 fn collect_signs<C: Cpu, L: SignedLane>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let lanes = L::split(Xmm::load(cpu, record)?);
-    let mask = (0..L::COUNT).fold(0, |mask, i| mask | u64::from(lanes[i].is_negative()) << i);
-    cpu.state_mut().set_slot(record.destination, mask);
+    let signs = L::signs(Xmm::load(cpu, record)?);
+    cpu.state_mut().set_slot(record.destination, signs);
     Ok(())
 }
 
@@ -165,11 +141,10 @@ fn blend_by_xmm0<C: Cpu, L: SignedLane, S: VectorSource>(
     cpu: &mut C,
     record: &Record<C>,
 ) -> Result<(), Stopped> {
-    let source = L::split(S::load(cpu, record)?);
+    let source: u128 = S::load(cpu, record)?;
     let state = cpu.state_mut();
-    let destination = L::split(xmm(state, record.destination));
-    let mask = L::split(state.xmm[0]);
-    let result = from_lanes(|i| if mask[i].is_negative() { source[i] } else { destination[i] });
+    let taken = spread_signs::<L>(state.xmm[0]);
+    let result = xmm(state, record.destination) & !taken | source & taken;
     set_xmm(state, record.destination, result);
     Ok(())
 }

@@ -5,10 +5,11 @@
 use super::{Aligned, VectorSource, Xmm, immediate8, set_xmm, xmm};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind};
-use crate::float::{self, operations as of};
+use crate::float::{Body, Mode, handle, operations as of};
 use crate::operand::{Flat, Memory};
 use crate::record::{Handler, Record};
 use crate::width::Scalar;
+use core::marker::PhantomData;
 use iced_x86::Mnemonic;
 
 /// Maps mnemonics to operations of the same name.
@@ -34,20 +35,25 @@ pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
 }
 
 /// Replaces the destination register by the result of an operation.
-fn update<C: Cpu, O: of::Operation, S: VectorSource>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
-    let state = cpu.state_mut();
-    let destination = xmm(state, record.destination);
-    let result = float::apply::<O>(state, destination, source, immediate8(record))?;
-    set_xmm(state, record.destination, result);
-    Ok(())
+pub(super) struct Update<O, S>(PhantomData<(O, S)>);
+
+impl<O: of::Operation, S: VectorSource> Body for Update<O, S> {
+    #[inline(always)]
+    fn run<C: Cpu, M: Mode>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+        let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
+        let state = cpu.state_mut();
+        let destination = xmm(state, record.destination);
+        let result = M::apply::<O>(state, destination, source, immediate8(record))?;
+        set_xmm(state, record.destination, result);
+        Ok(())
+    }
 }
 
 /// The handler of an operation from an XMM register or memory to an XMM register.
 pub(super) fn with_xmm_result<C: Cpu, O: of::Operation>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match (form.kinds[0], form.kinds[1]) {
-        (Kind::Xmm, Kind::Xmm) => update::<C, O, Xmm>,
-        (Kind::Xmm, Kind::Flat | Kind::Memory) => update::<C, O, Aligned<Memory>>,
+        (Kind::Xmm, Kind::Xmm) => handle::<C, Update<O, Xmm>>,
+        (Kind::Xmm, Kind::Flat | Kind::Memory) => handle::<C, Update<O, Aligned<Memory>>>,
         _ => return None,
     })
 }
@@ -55,7 +61,7 @@ pub(super) fn with_xmm_result<C: Cpu, O: of::Operation>(form: &Form<'_>) -> Opti
 /// As [`with_xmm_result`], for frequent instructions: memory without segment base has a handler of its own.
 pub(super) fn frequent<C: Cpu, O: of::Operation>(form: &Form<'_>) -> Option<Handler<C>> {
     match (form.kinds[0], form.kinds[1]) {
-        (Kind::Xmm, Kind::Flat) => Some(update::<C, O, Aligned<Flat>>),
+        (Kind::Xmm, Kind::Flat) => Some(handle::<C, Update<O, Aligned<Flat>>>),
         _ => with_xmm_result::<C, O>(form),
     }
 }

@@ -5,10 +5,11 @@ use super::{Unaligned, VectorSource, Xmm, xmm};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind};
 use crate::flags::Rflags;
-use crate::float::{self, operations as of};
+use crate::float::{Body, Mode, handle, operations as of};
 use crate::operand::Memory;
 use crate::record::{Handler, Record};
 use crate::width::Scalar;
+use core::marker::PhantomData;
 use iced_x86::Mnemonic;
 
 /// The handler for a form of this family.
@@ -44,21 +45,23 @@ fn predicate<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
 
 fn with_flags<C: Cpu, O: of::Operation>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match (form.kinds[0], form.kinds[1]) {
-        (Kind::Xmm, Kind::Xmm) => compare::<C, O, Xmm>,
-        (Kind::Xmm, Kind::Flat | Kind::Memory) => compare::<C, O, Unaligned<Memory>>,
+        (Kind::Xmm, Kind::Xmm) => handle::<C, Compare<O, Xmm>>,
+        (Kind::Xmm, Kind::Flat | Kind::Memory) => handle::<C, Compare<O, Unaligned<Memory>>>,
         _ => return None,
     })
 }
 
 /// ZF, PF and CF are the result; OF, SF and AF become 0.
-fn compare<C: Cpu, O: of::Operation, S: VectorSource>(
-    cpu: &mut C,
-    record: &Record<C>,
-) -> Result<(), Stopped> {
-    let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
-    let state = cpu.state_mut();
-    let destination = xmm(state, record.destination);
-    let status = u64::from_u128(float::apply::<O>(state, destination, source, 0)?);
-    state.flags.set_status(Rflags::from_bits_truncate(status));
-    Ok(())
+struct Compare<O, S>(PhantomData<(O, S)>);
+
+impl<O: of::Operation, S: VectorSource> Body for Compare<O, S> {
+    #[inline(always)]
+    fn run<C: Cpu, M: Mode>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+        let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
+        let state = cpu.state_mut();
+        let destination = xmm(state, record.destination);
+        let status = u64::from_u128(M::apply::<O>(state, destination, source, 0)?);
+        state.flags.set_status(Rflags::from_bits_truncate(status));
+        Ok(())
+    }
 }

@@ -1,14 +1,14 @@
 //! Conversions (SDM Vol. 1, 5.5.1.6, 5.6.1.6 and 5.6.3). Forms on MMX registers are not modelled.
 
-use super::float_arithmetic::with_xmm_result;
-use super::{Unaligned, VectorSource, Xmm, set_xmm, xmm};
+use super::float_arithmetic::{Update, with_xmm_result};
+use super::{Unaligned, VectorSource, Xmm};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind, Size};
-use crate::float::{self, operations as of};
+use crate::float::{Body, Mode, handle, operations as of};
 use crate::operand::Memory;
 use crate::record::{Handler, Record};
-use crate::state::Slot;
 use crate::width::{Scalar, Width};
+use core::marker::PhantomData;
 use iced_x86::Mnemonic;
 
 /// The handler for a form of this family.
@@ -47,45 +47,35 @@ impl VectorSource for General {
 /// CVTSI2SS CVTSI2SD, by the size of the integer.
 fn from_general<C: Cpu, O32: of::Operation, O64: of::Operation>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match (form.size_of(1)?, form.kinds[1]) {
-        (Size::B32, Kind::Register) => convert_integer::<C, O32, General>,
-        (Size::B32, Kind::Flat | Kind::Memory) => convert_integer::<C, O32, Unaligned<Memory>>,
-        (Size::B64, Kind::Register) => convert_integer::<C, O64, General>,
-        (Size::B64, Kind::Flat | Kind::Memory) => convert_integer::<C, O64, Unaligned<Memory>>,
+        (Size::B32, Kind::Register) => handle::<C, Update<O32, General>>,
+        (Size::B32, Kind::Flat | Kind::Memory) => handle::<C, Update<O32, Unaligned<Memory>>>,
+        (Size::B64, Kind::Register) => handle::<C, Update<O64, General>>,
+        (Size::B64, Kind::Flat | Kind::Memory) => handle::<C, Update<O64, Unaligned<Memory>>>,
         _ => return None,
     })
-}
-
-fn convert_integer<C: Cpu, O: of::Operation, S: VectorSource>(
-    cpu: &mut C,
-    record: &Record<C>,
-) -> Result<(), Stopped> {
-    let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
-    let state = cpu.state_mut();
-    let destination = xmm(state, record.destination);
-    let result = float::apply::<O>(state, destination, source, 0)?;
-    set_xmm(state, record.destination, result);
-    Ok(())
 }
 
 /// CVTSS2SI CVTSD2SI CVTTSS2SI CVTTSD2SI, by the size of the integer.
 fn to_general<C: Cpu, O32: of::Operation, O64: of::Operation>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match (form.size_of(0)?, form.kinds[1]) {
-        (Size::B32, Kind::Xmm) => convert_number::<C, O32, Xmm, u32>,
-        (Size::B32, Kind::Flat | Kind::Memory) => convert_number::<C, O32, Unaligned<Memory>, u32>,
-        (Size::B64, Kind::Xmm) => convert_number::<C, O64, Xmm, u64>,
-        (Size::B64, Kind::Flat | Kind::Memory) => convert_number::<C, O64, Unaligned<Memory>, u64>,
+        (Size::B32, Kind::Xmm) => handle::<C, ToGeneral<O32, Xmm, u32>>,
+        (Size::B32, Kind::Flat | Kind::Memory) => handle::<C, ToGeneral<O32, Unaligned<Memory>, u32>>,
+        (Size::B64, Kind::Xmm) => handle::<C, ToGeneral<O64, Xmm, u64>>,
+        (Size::B64, Kind::Flat | Kind::Memory) => handle::<C, ToGeneral<O64, Unaligned<Memory>, u64>>,
         _ => return None,
     })
 }
 
-fn convert_number<C: Cpu, O: of::Operation, S: VectorSource, W: Width>(
-    cpu: &mut C,
-    record: &Record<C>,
-) -> Result<(), Stopped> {
-    let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
-    let state = cpu.state_mut();
-    let destination: Slot = record.destination;
-    let result = float::apply::<O>(state, 0, source, 0)?;
-    state.put(destination, W::from_u128(result));
-    Ok(())
+/// Replaces a general-purpose register by the result of an operation.
+struct ToGeneral<O, S, W>(PhantomData<(O, S, W)>);
+
+impl<O: of::Operation, S: VectorSource, W: Width> Body for ToGeneral<O, S, W> {
+    #[inline(always)]
+    fn run<C: Cpu, M: Mode>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+        let source = S::load::<C, O::Source>(cpu, record)?.to_u128();
+        let state = cpu.state_mut();
+        let result = M::apply::<O>(state, 0, source, 0)?;
+        state.put(record.destination, W::from_u128(result));
+        Ok(())
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! # Choices
 //!
-//! - FXSAVE stores FOP, FIP and FDP always, and FXRSTOR restores them always, as the manual describes. AMD processors do so only
-//!   while an x87 exception is pending; processors that set CPUID.(EAX=07H,ECX=0):EBX[6] or EBX[13] change
-//!   when FDP is updated or store FCS and FDS as 0. FCS and FDS are stored as 0 and not restored.
+//! - FXSAVE always stores FOP, FIP and FDP, and FXRSTOR always restores them, as the manual describes. AMD
+//!   processors do so only while an x87 exception is pending. The processors that update FDP only for x87 exceptions
+//!   (CPUID.07H:EBX[6]) are not modelled. FCS and FDS are stored as 0 (CPUID.07H:EBX[13]) and not restored.
 //! - Bytes 416 to 511 of the area, which the manual leaves to software or reserves, are not touched.
 //! - CR0.TS, CR0.EM and EFER.FFXSR are taken to be 0.
 
@@ -23,6 +23,16 @@ const MXCSR_MASK: u32 = 0xffff;
 
 /// Bytes of the FXSAVE area that are stored; 96 more are for software.
 const AREA: usize = 416;
+
+/// Where the last 16 bytes of the operand are; they are accessed although nothing is in them.
+const LAST: u64 = 496;
+
+/// The bits of the x87 control word that can be written, and the one that is always 1 (SDM Vol. 1, figure 8-6).
+const CONTROL_WRITABLE: u16 = 0x1f3f;
+const CONTROL_FIXED: u16 = 0x40;
+/// The six exception flags of the x87 status word, and ES and B, which summarise them (SDM Vol. 1, 8.1.3).
+const EXCEPTIONS: u16 = 0x3f;
+const SUMMARY: u16 = 0x8080;
 
 /// The handler for a form of this family.
 pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
@@ -63,7 +73,7 @@ fn store_mxcsr<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     cpu.write(record.linear_address(cpu.state()), mxcsr)
 }
 
-/// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, tables 10-2 and 10-3; Vol. 2A, FXSAVE).
+/// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, table 10-2; Vol. 2A, FXSAVE).
 trait Pointers {
     /// As 64 bits of the area.
     fn pack(pointer: u64) -> u64;
@@ -98,13 +108,14 @@ fn area<C: Cpu>(cpu: &C, record: &Record<C>) -> Result<LinearAddress, Stopped> {
     if at.0.is_multiple_of(16) { Ok(at) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
-/// The first bytes are tried and the last are written before the others: the area is on two pages at most, so a page
-/// that cannot be written is found before anything changes.
+/// The first and the last bytes of the operand are tried before any is written: the area is on two pages at most, so a
+/// page that cannot be written is found before anything changes.
 fn save<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let at = area(cpu, record)?;
     cpu.state_mut().collect_float_flags();
     let image = image::<P>(cpu.state());
     cpu.modify::<u128>(at, |_, old| old)?;
+    cpu.modify::<u128>(at.add(LAST), |_, old| old)?;
     for (number, chunk) in image.chunks_exact(16).enumerate().rev() {
         cpu.write(at.add(16 * number as u64), u128::from_le_slice(chunk))?;
     }
@@ -130,6 +141,7 @@ fn image<P: Pointers>(state: &State) -> [u8; AREA] {
 
 fn restore<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let at = area(cpu, record)?;
+    cpu.read::<u128>(at.add(LAST))?;
     let mut image = [0; AREA];
     for (number, chunk) in image.chunks_exact_mut(16).enumerate() {
         cpu.read::<u128>(at.add(16 * number as u64))?.to_le_slice(chunk);
@@ -150,13 +162,20 @@ fn x87<P: Pointers>(image: &[u8; AREA]) -> X87 {
     for (register, chunk) in st.iter_mut().zip(image[32..160].chunks_exact(16)) {
         *register = u128::from_le_slice(chunk) & (u128::MAX >> 48);
     }
+    let control = u16::from_le_slice(&image[..2]) & CONTROL_WRITABLE | CONTROL_FIXED;
     X87 {
-        control: u16::from_le_slice(&image[..2]),
-        status: u16::from_le_slice(&image[2..4]),
+        control,
+        status: summarised(u16::from_le_slice(&image[2..4]), control),
         tag: image[4],
         opcode: u16::from_le_slice(&image[6..8]) & 0x7ff,
         instruction_pointer: P::unpack(u64::from_le_slice(&image[8..16])),
         data_pointer: P::unpack(u64::from_le_slice(&image[16..24])),
         st,
     }
+}
+
+/// The status word with ES and B set when an exception is pending that the control word does not mask, and clear
+/// otherwise.
+fn summarised(status: u16, control: u16) -> u16 {
+    if status & !control & EXCEPTIONS == 0 { status & !SUMMARY } else { status | SUMMARY }
 }

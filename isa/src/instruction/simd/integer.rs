@@ -1,4 +1,4 @@
-//! Packed integer arithmetic, comparison and logic (SDM Vol. 1, 5.6.3, 5.7.1, 5.8 and 5.10).
+//! Packed integer arithmetic, comparison and logic (SDM Vol. 1, 5.4, 5.5.4, 5.6.3, 5.8, 5.10 and 5.11).
 
 use super::lanes::{Lane, from_lanes, map, zip};
 use super::operations;

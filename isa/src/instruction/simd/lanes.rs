@@ -56,3 +56,37 @@ pub(crate) fn zip<L: Lane>(a: u128, b: u128, operation: impl Fn(L, L) -> L) -> u
     let (a, b) = (L::split(a), L::split(b));
     from_lanes(|i| operation(a[i], b[i]))
 }
+
+/// Each lane with all of its bits set to its sign bit.
+#[inline(always)]
+pub(crate) fn spread_signs<L: Lane>(value: u128) -> u128 {
+    let bits = 128 / L::COUNT;
+    let lowest_of_each = u128::MAX / (u128::MAX >> (128 - bits));
+    let signs = value >> (bits - 1) & lowest_of_each;
+    (signs << bits).wrapping_sub(signs)
+}
+
+/// A lane whose sign bits can be collected.
+pub(crate) trait SignedLane: Lane + PartialOrd {
+    /// The sign bits of all lanes, that of lane 0 lowest.
+    #[inline(always)]
+    fn signs(value: u128) -> u64 {
+        let lanes = Self::split(value);
+        (0..Self::COUNT).fold(0, |signs, i| signs | u64::from(lanes[i] < Self::default()) << i)
+    }
+}
+impl SignedLane for i32 {}
+impl SignedLane for i64 {}
+impl SignedLane for i8 {
+    #[inline(always)]
+    fn signs(value: u128) -> u64 {
+        let [low, high] = u64::split(value);
+        eight_signs(low) | eight_signs(high) << 8
+    }
+}
+
+/// The sign bits of eight bytes: each factor of the product moves one of them to the top byte.
+#[inline(always)]
+fn eight_signs(bytes: u64) -> u64 {
+    (bytes >> 7 & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}

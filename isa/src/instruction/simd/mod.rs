@@ -22,6 +22,8 @@ mod float_arithmetic;
 mod float_compare;
 mod float_convert;
 mod float_state;
+#[cfg(target_arch = "x86_64")]
+mod host;
 mod integer;
 pub(crate) mod lanes;
 mod shift;
@@ -30,6 +32,10 @@ mod transfer;
 
 /// The handler for a form of these families.
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(handler) = host::select(form) {
+        return Some(handler);
+    }
     transfer::select(form)
         .or_else(|| integer::select(form))
         .or_else(|| shift::select(form))
@@ -121,6 +127,16 @@ impl VectorSource for General {
     }
 }
 
+/// The immediate as a source operand.
+pub(crate) struct Count;
+
+impl VectorSource for Count {
+    #[inline(always)]
+    fn load<C: Cpu, S: Scalar>(_: &mut C, record: &Record<C>) -> Result<S, Stopped> {
+        Ok(S::from_u128(immediate8(record).into()))
+    }
+}
+
 /// Memory that must be aligned if it has 16 bytes.
 pub(crate) struct Aligned<A>(PhantomData<A>);
 
@@ -209,14 +225,22 @@ pub(crate) fn frequent<C: Cpu, O: Operation>(form: &Form<'_>) -> Option<Handler<
     }
 }
 
+/// As [`packed`], for shifts: the second operand may be an immediate.
+pub(crate) fn shift<C: Cpu, O: Operation>(form: &Form<'_>) -> Option<Handler<C>> {
+    match (form.kinds[0], form.kinds[1]) {
+        (Kind::Xmm, Kind::Immediate) => Some(update::<C, O, Count>),
+        _ => packed::<C, O>(form),
+    }
+}
+
 /// Names the operations of a family as iced-x86 names their mnemonics, each with how its handler is chosen
-/// ([`packed`] or [`frequent`]), and derives `select` for the family.
+/// ([`packed`], [`frequent`] or [`shift`]), and derives `select` for the family.
 macro_rules! operations {
     ($($(#[$meta:meta])* $choose:ident $name:ident($destination:pat, $source:ident: $type:ty, $immediate:pat)
         => $body:expr;)*) => {
         $(
             $(#[$meta])*
-            struct $name;
+            pub(super) struct $name;
             impl $crate::instruction::simd::Operation for $name {
                 type Source = $type;
                 #[inline(always)]

@@ -1,5 +1,5 @@
-//! Shuffles, interleaving, packing, extension and blends (SDM Vol. 1, 5.5.1.4, 5.6.1.4, 5.6.3, 5.8.6, 5.10.4,
-//! 5.10.5, 5.10.7 and 5.10.10). The variable blends are in [`super::element`].
+//! Shuffles, interleaving, packing, extension and blends (SDM Vol. 1, 5.4.2, 5.5.1.4, 5.6.1.4, 5.6.3, 5.8.5, 5.10.4,
+//! 5.10.8 and 5.10.13). The blends that XMM0 controls are in [`super::element`].
 
 use super::lanes::{Lane, from_lanes};
 use super::operations;

@@ -1,6 +1,6 @@
-//! Moves (SDM Vol. 1, 5.5.1.1, 5.6.1.1, 5.6.3, 5.6.4, 5.7.2, 5.7.3 and 5.10.9).
+//! Moves (SDM Vol. 1, 5.5.1.1, 5.6.1.1, 5.6.3, 5.6.4, 5.7.2, 5.7.5 and 5.10.3).
 
-use super::lanes::{Lane, from_lanes};
+use super::lanes::{Lane, from_lanes, spread_signs};
 use super::{
     Address, Aligned, General, Operation, Unaligned, VectorDestination, VectorSource, Xmm, frequent, packed,
     update, xmm,
@@ -188,7 +188,7 @@ rearrangements! {
 fn store_selected_bytes<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let state = cpu.state();
     let (value, mask) = (xmm(state, record.source), xmm(state, record.third));
-    let selected: u128 = super::lanes::map(mask, |byte: i8| byte >> 7);
+    let selected = spread_signs::<i8>(mask);
     if selected == 0 {
         return Ok(());
     }

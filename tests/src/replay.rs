@@ -1,0 +1,132 @@
+//! The bundled traces, replayed: they agree with silicon, natively and as a guest; results are complete and
+//! repeatable; a broken record is noticed.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use mmu::PageSize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use vmxsim::replay::{ReplayOptions, ReplayReport, RunAs, Verify, replay};
+
+fn bundled() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces");
+    let mut traces: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "vmxt"))
+        .collect();
+    traces.sort();
+    assert!(traces.len() >= 6, "{traces:?}");
+    traces
+}
+
+fn named(name: &str) -> PathBuf {
+    bundled().into_iter().find(|path| path.file_stem().unwrap() == name).unwrap()
+}
+
+fn run(options: &ReplayOptions) -> ReplayReport {
+    replay(options, |_| {}).unwrap()
+}
+
+#[test]
+fn every_bundled_trace_agrees_with_silicon_after_every_instruction() {
+    for trace in bundled() {
+        let options = ReplayOptions { verify: Verify::EachInstruction, ..ReplayOptions::new(trace.clone()) };
+        let report = run(&options);
+        assert_eq!(report.divergences, 0, "{}: {:?}", trace.display(), report.first_divergence);
+        let taken = report.recorded.values().chain(report.unmodelled.values()).sum::<u64>();
+        assert_eq!(report.verified + taken, report.instructions, "{}", trace.display());
+        let unmodelled = report.unmodelled.values().sum::<u64>();
+        assert!(unmodelled * 1000 < report.instructions, "{}: {:?}", trace.display(), report.unmodelled);
+    }
+}
+
+#[test]
+fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions() {
+    let native = ReplayOptions::new(named("pointer_chase"));
+    let guest = ReplayOptions { run_as: RunAs::Guest, ..native.clone() };
+    let (native, guest) = (run(&native), run(&guest));
+    assert_eq!(native.instructions, guest.instructions);
+    assert_eq!(native.tlb, guest.tlb);
+    assert_eq!(native.walk.count, guest.walk.count);
+    assert_eq!((native.walk.ept_references, native.walk.most_references), (0, 4));
+    assert_eq!(guest.walk.most_references, 24);
+    assert_eq!(guest.walk.guest_references, native.walk.guest_references);
+    assert!(guest.cycles > native.cycles, "{} {}", guest.cycles, native.cycles);
+}
+
+#[test]
+fn larger_pages_shorten_walks_to_the_published_maxima() {
+    use PageSize::{Size1G, Size2M, Size4K};
+    let rows =
+        [(Size4K, Size4K, 24), (Size4K, Size2M, 19), (Size4K, Size1G, 14), (Size2M, Size4K, 19), (Size2M, Size2M, 15), (Size1G, Size1G, 8)];
+    for (guest_pages, host_pages, most) in rows {
+        let options = ReplayOptions {
+            run_as: RunAs::Guest,
+            guest_pages,
+            host_pages,
+            limit: Some(100_000),
+            ..ReplayOptions::new(named("pointer_chase"))
+        };
+        let report = run(&options);
+        assert_eq!(report.divergences, 0, "{:?}", report.first_divergence);
+        assert_eq!(report.walk.most_references, most, "{guest_pages:?} on {host_pages:?}");
+    }
+}
+
+#[test]
+fn cycles_by_cause_sum_to_the_total() {
+    let report = run(&ReplayOptions::new(named("sort")));
+    assert_eq!(report.cycle_stack.iter().map(|(_, cycles)| cycles).sum::<u64>(), report.cycles);
+}
+
+#[test]
+fn a_limit_ends_a_replay_exactly_there() {
+    for verify in [Verify::No, Verify::EachInstruction] {
+        let options = ReplayOptions { limit: Some(12_345), verify, ..ReplayOptions::new(named("sort")) };
+        assert_eq!(run(&options).instructions, 12_345);
+    }
+}
+
+fn vmxsim() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--package", "vmxsim", "--"]);
+    command
+}
+
+fn json_of(trace: &Path) -> Value {
+    let output = vmxsim().args(["replay", "-q", "--json", "-"]).arg(trace).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn json_has_its_keys_and_two_runs_differ_only_in_host_time() {
+    let (mut first, mut second) = (json_of(&named("json")), json_of(&named("json")));
+    for key in [
+        "schema",
+        "version",
+        "config",
+        "config_hash",
+        "seed",
+        "host_seconds",
+        "instructions",
+        "verified",
+        "divergences",
+        "first_divergence",
+        "unmodelled",
+        "cycles",
+        "mips",
+        "tlb",
+        "walk",
+    ] {
+        assert!(first.get(key).is_some(), "{key} is missing");
+    }
+    for value in [&mut first, &mut second] {
+        for host_time in ["host_seconds", "mips"] {
+            value[host_time] = Value::Null;
+        }
+    }
+    assert_eq!(first.to_string(), second.to_string());
+}
