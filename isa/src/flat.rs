@@ -173,6 +173,16 @@ fn within_page(at: LinearAddress, count: u64) -> u64 {
 }
 
 /// A machine with an observer that counts: every instruction is executed alone, with all its flags.
+///
+/// ```
+/// use isa::engine::CodeCache;
+/// use isa::flat::{FlatMachine, Observed};
+///
+/// // inc eax / hlt
+/// let mut machine = Observed::new(FlatMachine::with_code(&[0xff, 0xc0, 0xf4]));
+/// CodeCache::new().run(&mut machine, 10);
+/// assert_eq!((machine.started, machine.completed), (2, 1));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Observed<C> {
     /// The machine itself.

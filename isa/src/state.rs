@@ -161,6 +161,21 @@ impl State {
     }
 }
 
+impl PartialEq<Registers> for State {
+    /// Whether the architectural registers have these values, without building them.
+    fn eq(&self, registers: &Registers) -> bool {
+        let Registers { gpr, rip, rflags, fs_base, gs_base, mxcsr, xmm, x87 } = registers;
+        self.slots[..16] == *gpr
+            && self.rip() == *rip
+            && self.flags.get() == *rflags
+            && self.slot(Slot::FsBase) == *fs_base
+            && self.slot(Slot::GsBase) == *gs_base
+            && self.mxcsr == *mxcsr
+            && self.xmm == *xmm
+            && self.x87 == *x87
+    }
+}
+
 impl From<&Registers> for State {
     fn from(registers: &Registers) -> Self {
         let mut slots = [0; Slot::COUNT];

@@ -313,7 +313,7 @@ fn chains_lead_where_the_jump_goes() {
         let mut plain = machine(&code, &values);
         let mut observed = Observed::new(plain.clone());
         let run = CodeCache::new().run(&mut plain, 6 * 300);
-        assert_eq!((run.executed, run.stop.clone()), (1800, None));
+        assert_eq!((run.executed, run.stop), (1800, None));
         let expected = choices.iter().fold(0_u64, |sum, choice| sum.wrapping_mul(3).wrapping_add(*choice));
         assert_eq!(gpr(&plain, Rbx), expected);
         assert_eq!(CodeCache::new().run(&mut observed, 6 * 300), run);

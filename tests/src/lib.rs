@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod edges;
+#[cfg(test)]
+mod replay;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod silicon;
 #[cfg(test)]

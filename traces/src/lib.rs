@@ -2,7 +2,7 @@
 //!
 //! A trace holds what a program did, instruction by instruction, so that a replay needs nothing else: the memory
 //! it touched as it was before, its registers, what silicon and the kernel chose. [`TraceWriter`] writes one,
-//! [`TraceReader`] reads it in constant memory. [`format`] describes the file.
+//! [`TraceReader`] reads it in constant memory. [`mod@format`] describes the file.
 
 pub mod champsim;
 pub mod format;

@@ -161,8 +161,8 @@ pub(crate) fn run_model(code: &[u8], values: &Values) -> (Run, FlatMachine) {
 /// Two runs ended in the same way. Where a fault would continue has no meaning.
 pub(crate) fn assert_same_run(ours: &Run, theirs: &Run, code: &[u8]) {
     let meaning = |run: &Run| match run.stop {
-        Some(Stop::Exception(_)) => (run.executed, run.stop.clone(), None),
-        _ => (run.executed, run.stop.clone(), Some(run.next_rip)),
+        Some(Stop::Exception(_)) => (run.executed, run.stop, None),
+        _ => (run.executed, run.stop, Some(run.next_rip)),
     };
     assert_eq!(meaning(ours), meaning(theirs), "{}", listing(code));
 }

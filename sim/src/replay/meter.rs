@@ -30,7 +30,7 @@ impl Meter {
             Hit::L2 => Translation::L2,
             Hit::Walk => Translation::Walk { references: &self.references },
         };
-        let access = Access { kind: report.kind, address, bytes: report.bytes.into(), translation };
+        let access = Access { kind: report.kind, address, bytes: report.bytes, translation };
         self.model.charge_access(&access);
     }
 }

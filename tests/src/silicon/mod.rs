@@ -7,7 +7,7 @@
 //! `cargo test -p vmxsim-tests silicon` compares a share of it. The long run:
 //!
 //! ```text
-//! VMXSIM_CASES=1000000 VMXSIM_SEED=1 cargo test --release -p vmxsim-tests silicon -- --nocapture
+//! VMXSIM_CASES=1010000 VMXSIM_SEED=1 cargo test --release -p vmxsim-tests silicon -- --nocapture
 //! ```
 //!
 //! Another seed gives other cases.
@@ -24,6 +24,9 @@
 //! - Bit 17 of MXCSR exists on AMD's processors and not on Intel's; MOVSXD to 16 bits reads 32 bits of memory on
 //!   AMD's; MASKMOVDQU with a mask of 0 may fault. Such cases are counted and not compared (`compare::Excuse`).
 //! - Forms that are left out, with the reason, are in `forms::Catalogue::left_out`; the test prints them.
+//!
+//! On this host the engine executes most SSE operations by the host's own instructions; that their portable twins agree
+//! with those is tested in `isa`.
 //!
 //! # What the flat machine lacks
 //!

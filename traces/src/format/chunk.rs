@@ -302,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Cursor as IoCursor;
 
-    /// A chunk with loops, every kind of store, XMM registers, events and taken steps.
+    /// Loops, every kind of store, XMM registers, events and taken steps.
     fn chunk() -> Chunk {
         let mut file = Vec::new();
         let options = WriteOptions { level: 1, chunk_steps: 1000 };
@@ -363,9 +363,7 @@ mod tests {
 
     #[test]
     fn the_undamaged_chunk_has_all_its_steps() {
-        let (steps, error) = walk(&chunk());
-        assert!(error.is_none(), "{error:?}");
-        assert_eq!(steps, 400);
+        assert!(matches!(walk(&chunk()), (400, None)));
     }
 
     proptest! {

@@ -91,7 +91,7 @@ impl Replay {
         self.checked.taken += u64::from(step.kind == StepKind::Taken);
         *self.checked.mnemonics.entry(instruction.mnemonic()).or_default() += 1;
         self.loads(&instruction, &before, step)?;
-        self.repeats(&instruction, &before)?;
+        self.repeats(&instruction, &before, step.after)?;
         for store in step.stores.iter() {
             match store.content {
                 Content::Bytes(bytes) => self.write(store.address, bytes)?,
@@ -138,12 +138,18 @@ impl Replay {
     }
 
     /// Carries out a repeated MOVS or STOS.
-    fn repeats(&mut self, instruction: &Instruction, before: &Registers) -> Result<(), String> {
+    fn repeats(
+        &mut self,
+        instruction: &Instruction,
+        before: &Registers,
+        after: &Registers,
+    ) -> Result<(), String> {
         if !instruction.has_rep_prefix() || !instruction.is_string_instruction() {
             return Ok(());
         }
         self.checked.repeats += 1;
         let size = instruction.memory_size().size();
+        self.checked.repeated_bytes += (before.gpr[1] - after.gpr[1]) * size as u64;
         let [rax, rcx, _, _, _, _, mut rsi, mut rdi] = *before.gpr.first_chunk().ok_or("registers")?;
         let advance = if before.rflags >> 10 & 1 != 0 { (size as u64).wrapping_neg() } else { size as u64 };
         let moves = matches!(
@@ -157,7 +163,6 @@ impl Replay {
         for _ in 0..if moves || stores { rcx } else { 0 } {
             let bytes = if moves { self.read(rsi, size)? } else { rax.to_le_bytes()[..size].to_vec() };
             self.write(rdi, &bytes)?;
-            self.checked.repeated_bytes += size as u64;
             (rsi, rdi) = (rsi.wrapping_add(advance), rdi.wrapping_add(advance));
         }
         Ok(())

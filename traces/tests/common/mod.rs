@@ -141,7 +141,8 @@ fn thing_of(event: Event<'_>) -> Thing {
 #[derive(Clone, Debug)]
 enum Change {
     Gpr(usize, u64),
-    Add(usize, u64),
+    /// What the instruction always adds to the register that it always adds to.
+    Add,
     Move(usize, usize),
     Flags(u64),
     Xmm(usize, u128),
@@ -172,19 +173,19 @@ enum PlannedStore {
 fn change() -> impl Strategy<Value = Change> {
     let r = 0usize..16;
     prop_oneof![
-        (r.clone(), any::<u64>()).prop_map(|(r, v)| Change::Gpr(r, v)),
-        (0usize..4, 0u64..9).prop_map(|(r, v)| Change::Add(r, v)),
-        (r.clone(), r.clone()).prop_map(|(a, b)| Change::Move(a, b)),
-        prop_oneof![0u64..0x1000, any::<u64>()].prop_map(Change::Flags),
-        (r.clone(), prop_oneof![any::<u128>(), any::<u64>().prop_map(|v| u128::from(v) * (1 << 64 | 1))])
+        1 => (r.clone(), any::<u64>()).prop_map(|(r, v)| Change::Gpr(r, v)),
+        2 => Just(Change::Add),
+        1 => (r.clone(), r.clone()).prop_map(|(a, b)| Change::Move(a, b)),
+        1 => prop_oneof![0u64..0x1000, any::<u64>()].prop_map(Change::Flags),
+        1 => (r.clone(), prop_oneof![any::<u128>(), any::<u64>().prop_map(|v| u128::from(v) * (1 << 64 | 1))])
             .prop_map(|(r, v)| Change::Xmm(r, v)),
-        (r.clone(), any::<u32>(), any::<bool>())
+        1 => (r.clone(), any::<u32>(), any::<bool>())
             .prop_map(|(r, v, wide)| { Change::XmmLow(r, u64::from(v) << if wide { 7 } else { 0 }) }),
-        (r.clone(), r.clone()).prop_map(|(a, b)| Change::XmmFromGpr(a, b)),
-        any::<u64>().prop_map(Change::FsBase),
-        any::<u64>().prop_map(Change::GsBase),
-        any::<u32>().prop_map(Change::Mxcsr),
-        (0usize..8, any::<u128>()).prop_map(|(r, v)| Change::St(r, v & u128::MAX >> 48)),
+        1 => (r.clone(), r.clone()).prop_map(|(a, b)| Change::XmmFromGpr(a, b)),
+        1 => any::<u64>().prop_map(Change::FsBase),
+        1 => any::<u64>().prop_map(Change::GsBase),
+        1 => any::<u32>().prop_map(Change::Mxcsr),
+        1 => (0usize..8, any::<u128>()).prop_map(|(r, v)| Change::St(r, v & u128::MAX >> 48)),
     ]
 }
 
@@ -278,7 +279,10 @@ fn stored(state: &Registers, store: PlannedStore, taken: bool) -> (u64, Stored) 
 fn apply(state: &mut Registers, change: Change) {
     match change {
         Change::Gpr(r, value) => state.gpr[r] = value,
-        Change::Add(r, value) => state.gpr[r] = state.gpr[r].wrapping_add(value),
+        Change::Add => {
+            let r = (state.rip % 16) as usize;
+            state.gpr[r] = state.gpr[r].wrapping_add(state.rip);
+        }
         Change::Move(to, from) => state.gpr[to] = state.gpr[from],
         Change::Flags(value) => state.rflags = value,
         Change::Xmm(r, value) => state.xmm[r] = value,

@@ -17,6 +17,10 @@ static void handle(int signal) {
 }
 
 static void strings(void) {
+    void *d = from;
+    long n = 5000;
+    __asm__ volatile("repe scasb" : "+D"(d), "+c"(n) : "a"(0) : "memory", "cc");
+    if (n != 0) exit(1);
     for (int i = 0; i < 20; i++) {
         void *d = to, *s = from;
         long n = sizeof to;
