@@ -1,7 +1,7 @@
 //! Matrix product: f64, naive and blocked, on matrices that are parts of wider ones.
 //!
-//! Stresses floating-point multiplies and adds: one at a time in the naive product, two at a time (SSE2) in the blocked
-//! one. Each row starts a page of its own, as rows of a matrix with 512 columns do. The naive product walks down a
+//! Stresses floating-point multiplies and adds: one at a time in the naive product, two at a time (SSE2) in the
+//! blocked one. Each row has a page to itself, as rows of a matrix with 512 columns do. The naive product walks down a
 //! column of the right factor, a page for each element and 72 pages before the first comes round again, which
 //! defeats a first-level TLB of 64 entries; the blocked one stays on a row and on few pages. The same arithmetic in
 //! two orders, and only one of them is kind to the TLB.

@@ -1,10 +1,10 @@
 //! Pointer chasing: a cyclic list in random order with one element on each of 8192 pages (32 MiB).
 //!
 //! Stresses address translation and nothing else. Each load gives the address of the next, so that nothing overlaps,
-//! and each is on another page: more pages than any TLB has entries, in an order that no prefetcher guesses. Nearly
-//! every load is a page walk. The list needs 16 page tables, so that the paging-structure caches hold all upper levels
-//! and a native walk is one reference; behind EPT the page tables themselves must be translated. Elements lie on
-//! different lines of their pages, so that the data cache is not a bottleneck of few sets.
+//! and each is on another page: more pages than the TLBs of today have entries, in an order that no prefetcher
+//! guesses. Nearly every load is a page walk, and behind EPT a walk in two dimensions. Only larger pages help: sixteen
+//! of 2 MiB hold the list. Elements lie on different lines of their pages, so that they do not all compete for
+//! the same set of a data cache.
 //!
 //! Prints `pointer_chase 0000001800134d60`.
 

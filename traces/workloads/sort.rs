@@ -2,8 +2,8 @@
 //!
 //! Stresses compare-and-branch code whose branches no predictor can learn, and, on strings, a second load behind
 //! each compare. To the TLB it is tame: quicksort and merge sort stream through a few pages, and even the jumps of
-//! heapsort from a parent to its children stay within the thirty pages that are sorted, fewer than a first-level
-//! TLB has entries. A TLB-invalidation strategy that costs anything here costs it without reason.
+//! heapsort from a parent to its children stay within the three pages of an array. After the first touches nothing
+//! misses; an invalidation strategy that costs anything here costs it without reason.
 //!
 //! Prints `sort e7c0a020386379c2`.
 
