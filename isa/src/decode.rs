@@ -216,7 +216,6 @@ fn operands<C: Cpu>(instruction: &Instruction, handler: Handler<C>) -> Record<C>
         modifiers: Modifiers::default(),
         offset: 0,
         length: u8::try_from(instruction.len()).unwrap_or(15),
-        instructions: 1,
     };
     for operand in 0..instruction.op_count() {
         resolve(&mut record, instruction, operand);

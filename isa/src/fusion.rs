@@ -25,7 +25,6 @@ pub(crate) fn fuse<C: Cpu>(instructions: &[Instruction], records: &mut Vec<Recor
     let [.., comparison, branch] = records.as_mut_slice() else { return };
     if let Some(immediate) = pack(comparison.immediate, branch.immediate) {
         comparison.length += branch.length;
-        comparison.instructions = 2;
         comparison.immediate = immediate;
         comparison.handler = handler;
         records.pop();

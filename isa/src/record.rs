@@ -40,8 +40,6 @@ pub struct Record<C> {
     pub offset: u16,
     /// Bytes of the instruction.
     pub length: u8,
-    /// Instructions this record stands for: 2 when a comparison and its jump are one.
-    pub instructions: u8,
 }
 
 impl<C> Clone for Record<C> {

@@ -96,11 +96,11 @@ fn conditions_are_the_manuals_formulas() {
 /// Adds bit by bit: the sum, and the carries out of bits 3, 6 and 7.
 fn ripple(a: u8, b: u8, mut carry: bool) -> (u8, [bool; 3]) {
     let (mut sum, mut carries) = (0, [false; 8]);
-    for bit in 0..8 {
+    for (bit, out) in carries.iter_mut().enumerate() {
         let (x, y) = (a >> bit & 1 != 0, b >> bit & 1 != 0);
         sum |= u8::from(x ^ y ^ carry) << bit;
-        carry = x && y || x && carry || y && carry;
-        carries[bit] = carry;
+        carry = (x && y) || (carry && (x || y));
+        *out = carry;
     }
     (sum, [carries[3], carries[6], carries[7]])
 }
@@ -183,8 +183,9 @@ fn arithmetic_on_all_pairs_of_bytes_sets_the_flags_of_a_ripple_carry_adder() {
 
 #[test]
 fn counting_and_negating_all_bytes_set_their_flags() {
-    let keep_carry =
-        |(result, flags): (u8, Rflags), before: Rflags| (result, flags - Rflags::CF | before & Rflags::CF);
+    let keep_carry = |(result, flags): (u8, Rflags), before: Rflags| {
+        (result, (flags - Rflags::CF) | (before & Rflags::CF))
+    };
     let mut machine = FlatMachine::with_code(&[]);
     let [inc, dec, neg, not] =
         [[0xfe, 0xc0], [0xfe, 0xc8], [0xf6, 0xd8], [0xf6, 0xd0]].map(|code| record(&code));

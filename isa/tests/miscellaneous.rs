@@ -21,7 +21,8 @@ fn over_move(branch: &[u8]) -> Vec<u8> {
 
 #[test]
 fn loops_count_and_jump_unless_the_count_or_the_flag_ends_them() {
-    let rows: [(&str, &[u8], u64, Rflags, u64, bool); 12] = [
+    type Row = (&'static str, &'static [u8], u64, Rflags, u64, bool);
+    let rows: [Row; 12] = [
         ("loop", &[0xe2], 2, ALL, 1, true),
         ("loop at the end", &[0xe2], 1, ALL, 0, false),
         ("loop wraps around", &[0xe2], 0, ALL, u64::MAX, true),
