@@ -20,6 +20,8 @@ pub(crate) enum Excuse {
     EmptyMask,
     /// MOVSXD to 16 bits reads 32 bits of memory on AMD processors and 16 on Intel's.
     WideRead,
+    /// An indirect call checks its target before it pushes (SDM Vol. 2A, CALL); AMD processors push first.
+    PushBeforeTarget,
 }
 
 /// Whether the outcomes need not agree.
@@ -37,8 +39,11 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
     if let Some(instruction) = only(engine, processor, 13) {
         let loads_mxcsr =
             matches!(instruction.mnemonic(), Mnemonic::Ldmxcsr | Mnemonic::Fxrstor | Mnemonic::Fxrstor64);
-        let bit = processor.registers.mxcsr >> 17 & 1 == 1;
-        return (loads_mxcsr && bit).then_some(Excuse::MisalignedSseBit);
+        if loads_mxcsr && processor.registers.mxcsr >> 17 & 1 == 1 {
+            return Some(Excuse::MisalignedSseBit);
+        }
+        let pushes = instruction.is_call_near_indirect() && processor.registers.rip == engine.registers.rip;
+        return pushes.then_some(Excuse::PushBeforeTarget);
     }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];

@@ -22,7 +22,8 @@
 //! - RF is set in the image of RFLAGS that a fault stores; the last x87 instruction and operand are stored by some
 //!   processors only with a pending exception. Neither is compared.
 //! - Bit 17 of MXCSR exists on AMD's processors and not on Intel's; MOVSXD to 16 bits reads 32 bits of memory on
-//!   AMD's; MASKMOVDQU with a mask of 0 may fault. Such cases are counted and not compared (`compare::Excuse`).
+//!   AMD's, and an indirect call pushes before it checks its target; MASKMOVDQU with a mask of 0 may fault. Such cases
+//!   are counted and not compared (`compare::Excuse`).
 //! - Forms that are left out, with the reason, are in `forms::Catalogue::left_out`; the test prints them.
 //!
 //! On this host the engine executes most SSE operations by the host's own instructions; that their portable twins agree
