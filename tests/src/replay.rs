@@ -57,8 +57,14 @@ fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions
 #[test]
 fn larger_pages_shorten_walks_to_the_published_maxima() {
     use PageSize::{Size1G, Size2M, Size4K};
-    let rows =
-        [(Size4K, Size4K, 24), (Size4K, Size2M, 19), (Size4K, Size1G, 14), (Size2M, Size4K, 19), (Size2M, Size2M, 15), (Size1G, Size1G, 8)];
+    let rows = [
+        (Size4K, Size4K, 24),
+        (Size4K, Size2M, 19),
+        (Size4K, Size1G, 14),
+        (Size2M, Size4K, 19),
+        (Size2M, Size2M, 15),
+        (Size1G, Size1G, 8),
+    ];
     for (guest_pages, host_pages, most) in rows {
         let options = ReplayOptions {
             run_as: RunAs::Guest,
