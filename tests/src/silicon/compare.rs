@@ -29,7 +29,7 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
     if outcome::wrote_code(&processor.end) {
         return Some(Excuse::WroteCode);
     }
-    // The instruction at which one side only faulted.
+    // The instruction at which one side only faulted; the other may have faulted at a later one.
     let only = |one: &Outcome, other: &Outcome, which| {
         let faulted = matches!(one.end, End::Exception { vector, .. } if vector == which);
         let differs = one.end != other.end || one.registers.rip != other.registers.rip;
@@ -43,7 +43,9 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
             return Some(Excuse::MisalignedSseBit);
         }
         let pushes = instruction.is_call_near_indirect() && processor.registers.rip == engine.registers.rip;
-        return pushes.then_some(Excuse::PushBeforeTarget);
+        if pushes {
+            return Some(Excuse::PushBeforeTarget);
+        }
     }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];
