@@ -94,7 +94,7 @@ pub enum GeometryProblem {
     #[error("{0} is not a power of two up to 65536")]
     Sets(u32),
     /// A number of ways.
-    #[error("{0} is not between 1 and 64")]
+    #[error("{0} is not between 1 and 128")]
     Ways(u32),
     /// An array without page sizes.
     #[error("an array must hold at least one page size")]
@@ -122,7 +122,7 @@ impl ArrayGeometry {
         if !self.sets.is_power_of_two() || self.sets > 1 << 16 {
             return Err(("sets", GeometryProblem::Sets(self.sets)));
         }
-        if !(1..=64).contains(&self.ways) {
+        if !(1..=128).contains(&self.ways) {
             return Err(("ways", GeometryProblem::Ways(self.ways)));
         }
         if self.page_sizes.is_empty() {

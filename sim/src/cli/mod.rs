@@ -90,7 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::FoundSomething) => ExitCode::from(1),
         Err(report) => {
-            eprintln!("{report:?}");
+            eprintln!("{}", format!("{report:?}").trim_end());
             ExitCode::from(2)
         }
     }
