@@ -20,6 +20,7 @@ mod shift;
 pub(crate) mod simd;
 mod string;
 mod transfer;
+mod x87;
 
 /// The handler for a form, or none if the engine does not model it.
 #[must_use]
@@ -32,6 +33,7 @@ pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| miscellaneous::select(form))
         .or_else(|| segment::select(form))
         .or_else(|| simd::select(form))
+        .or_else(|| x87::select(form))
         .or_else(|| shift::select(form))
         .or_else(|| multiply::select(form))
         .or_else(|| bits::select(form))
