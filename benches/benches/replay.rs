@@ -8,7 +8,7 @@ use vmxsim::replay::{ReplayOptions, RunAs, Verify, replay};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runs: usize = std::env::var("VMXSIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    let bundled = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/sorting.vmxt");
+    let bundled = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces/sort.vmxt");
     let trace = std::env::var_os("VMXSIM_TRACE").map_or_else(bundled, PathBuf::from);
     let native = ReplayOptions::new(trace);
     let guest = ReplayOptions { run_as: RunAs::Guest, ..native.clone() };
