@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 the run found something, 2 the request was wrong.
 
+mod explain;
 mod record;
 mod replay;
 mod trace;
@@ -32,6 +33,7 @@ Examples:
   vmxsim replay traces/sort.vmxt --verify         compare all registers after each instruction
   vmxsim record -o ls.vmxt -- ls -l /usr/bin      record a program on this processor
   vmxsim trace info ls.vmxt                       what a trace holds
+  vmxsim explain EPT violation                    an exit reason, VMCS field or control
 
 Exit status: 0 done, 1 the run found something (a divergence), 2 the request was wrong.";
 
@@ -63,6 +65,7 @@ impl Common {
 
 #[derive(Subcommand)]
 enum Command {
+    Explain(explain::ExplainArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
     Trace(trace::TraceArgs),
@@ -82,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.common.verbose);
     let ended = match &cli.command {
+        Command::Explain(args) => explain::run(args, &cli.common),
         Command::Record(args) => record::run(args, &cli.common),
         Command::Replay(args) => replay::run(args, &cli.common),
         Command::Trace(args) => trace::run(args, &cli.common),
