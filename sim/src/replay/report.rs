@@ -122,13 +122,13 @@ impl fmt::Display for ReplayReport {
         list(f, "unmodelled", &self.unmodelled)?;
         writeln!(
             f,
-            "cycles         {:>14}   {:.2} a instruction",
+            "cycles         {:>14}   {:.2} an instruction",
             grouped(self.cycles),
             self.cycles as f64 / self.instructions.max(1) as f64
         )?;
         for (cause, cycles) in self.cycle_stack.iter().filter(|&(_, cycles)| cycles > 0) {
             let share = 100.0 * cycles as f64 / self.cycles.max(1) as f64;
-            writeln!(f, "  {:<18} {:>8} {share:>9.1} %", cause.name(), "")?;
+            writeln!(f, "  {:<16} {:>11} {share:>7.1} %", cause.name(), grouped(cycles))?;
         }
         for (name, level) in [
             ("L1 TLB, fetches", self.tlb.l1_instruction),
