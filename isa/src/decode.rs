@@ -191,7 +191,7 @@ pub fn record<C: Cpu>(instruction: &Instruction, offset: u16, flags: FlagsNeeded
 }
 
 /// Whether the engine models an instruction; what it does not model stops with
-/// [`Stop::Unmodelled`](crate::cpu::Stop::Unmodelled).
+/// [`Stop::Unmodelled`].
 #[must_use]
 pub fn is_modelled(instruction: &Instruction) -> bool {
     instruction::select::<crate::flat::FlatMachine>(&Form::new(instruction, FlagsNeeded::Yes)).is_some()

@@ -1,7 +1,7 @@
 //! Builders of paging structures in RAM, for loaders and tests.
 //!
 //! [`PageTables`] maps linear to guest-physical addresses, [`EptTables`] guest-physical to host-physical ones. Both
-//! take their frames from a [`FrameAllocator`]; they write entries through [`Ram`] and keep nothing in memory of
+//! take their frames from a [`FrameAllocator`]; they write entries through [`Ram`](crate::Ram) and keep nothing in memory of
 //! their own, so that the guest may change the tables too.
 
 mod builder;
