@@ -69,9 +69,8 @@ impl Counts {
     fn count(&mut self, bytes: &[u8], rip: u64) {
         let instruction = verify::decode(bytes, rip);
         let counts = match scope::of(&instruction) {
-            Scope::Outside => &mut self.recorded,
-            // A recorder may have known fewer instructions than this engine, or took one for a reason of its own.
-            Scope::Computed => &mut self.recorded,
+            // A recorder may also take what this engine computes: it knew fewer instructions, or had its reasons.
+            Scope::Outside | Scope::Computed => &mut self.recorded,
             Scope::Unmodelled => &mut self.unmodelled,
         };
         *counts.entry(verify::mnemonic(&instruction)).or_default() += 1;

@@ -5,14 +5,14 @@ use super::defined::{self, Trimmed};
 use super::draft::Case;
 use super::forms::Form;
 use super::generate::{self, Generator};
-use super::model::{Model, Observed};
+use super::model::Model;
 use super::outcome::{End, Outcome};
 use super::processor::Processor;
 use super::random::Random;
 use super::report;
 use super::shared::BATCH;
 use iced_x86::{Code, Mnemonic};
-use isa::flat::FlatMachine;
+use isa::flat::{FlatMachine, Observed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub(crate) struct Sides {
     pub(crate) processor: Processor,
     stepper: Model<FlatMachine>,
     plain: Model<FlatMachine>,
-    observed: Model<Observed>,
+    observed: Model<Observed<FlatMachine>>,
     pub(crate) pristine: Vec<u8>,
 }
 

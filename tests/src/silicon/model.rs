@@ -3,14 +3,12 @@
 use super::draft::Program;
 use super::outcome::{self, End, Outcome};
 use super::shared::{BASE, CODE_SIZE};
-use isa::address::{HostPhysicalAddress, LinearAddress};
-use isa::cpu::{Cpu, Stop, Stopped};
+use isa::address::HostPhysicalAddress;
+use isa::cpu::{Cpu, Stop};
 use isa::engine::{CodeCache, Run};
-use isa::flat::FlatMachine;
-use isa::record::Record;
+use isa::flat::{FlatMachine, Observed};
 use isa::registers::X87;
 use isa::state::State;
-use isa::width::Scalar;
 
 /// Most instructions that a sequence executes.
 const LONGEST_RUN: u64 = 1000;
@@ -30,69 +28,13 @@ impl Machine for FlatMachine {
     }
 }
 
-/// The flat machine in the observed mode of the engine: an instruction at a time, without fusion or dead flags.
-pub(crate) struct Observed(FlatMachine);
-
-impl Machine for Observed {
+/// The observed mode of the engine: an instruction at a time, without fusion or dead flags.
+impl Machine for Observed<FlatMachine> {
     fn new(flat: FlatMachine) -> Self {
-        Self(flat)
+        Self::new(flat)
     }
     fn flat(&mut self) -> &mut FlatMachine {
-        &mut self.0
-    }
-}
-
-impl Cpu for Observed {
-    const OBSERVED: bool = true;
-
-    fn state(&self) -> &State {
-        self.0.state()
-    }
-    fn state_mut(&mut self) -> &mut State {
-        self.0.state_mut()
-    }
-    fn read<S: Scalar>(&mut self, at: LinearAddress) -> Result<S, Stopped> {
-        self.0.read(at)
-    }
-    fn write<S: Scalar>(&mut self, at: LinearAddress, value: S) -> Result<(), Stopped> {
-        self.0.write(at, value)
-    }
-    fn modify<S: Scalar>(
-        &mut self,
-        at: LinearAddress,
-        compute: impl FnOnce(&mut State, S) -> S,
-    ) -> Result<(), Stopped> {
-        self.0.modify(at, compute)
-    }
-    fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
-        self.0.translate_fetch(at)
-    }
-    fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
-        self.0.code_bytes(at, into);
-    }
-    fn fetch_epoch(&self) -> u64 {
-        self.0.fetch_epoch()
-    }
-    fn code_cached(&mut self, page: HostPhysicalAddress) {
-        self.0.code_cached(page);
-    }
-    fn code_dropped(&mut self, page: HostPhysicalAddress) {
-        self.0.code_dropped(page);
-    }
-    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {
-        self.0.cpuid(leaf, subleaf)
-    }
-    fn time_stamp_counter(&mut self) -> Result<u64, Stopped> {
-        self.0.time_stamp_counter()
-    }
-    fn time_stamp_auxiliary(&mut self) -> Result<u32, Stopped> {
-        self.0.time_stamp_auxiliary()
-    }
-    fn random(&mut self) -> Result<u64, Stopped> {
-        self.0.random()
-    }
-    fn before(&mut self, _: &Record<Self>, _: u64) -> Result<(), Stopped> {
-        Ok(())
+        &mut self.machine
     }
 }
 
