@@ -92,6 +92,8 @@ pub struct Context {
     pub pcid: u16,
     /// The current VPID: 0 outside VMX non-root operation, and inside when "enable VPID" is 0.
     pub vpid: u16,
+    /// The tag word of the profile `extended`; 0 in `strict`.
+    pub tag_word: u32,
     /// EPT, when it is in use.
     pub ept: Option<EptContext>,
 }
@@ -109,6 +111,7 @@ impl Context {
             physical_address_width: 46,
             pcid: 0,
             vpid: 0,
+            tag_word: 0,
             ept: None,
         }
     }

@@ -155,10 +155,8 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     /// Removes translations from the TLB and from everything derived from it.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
-        let reach = match invalidation {
-            Invalidation::Address { address, .. } => self.tlb.invalidation_reach(address),
-            _ => PageSize::Size4K,
-        };
+        let reach =
+            invalidation.address().map_or(PageSize::Size4K, |address| self.tlb.invalidation_reach(address));
         let dropped = self.tlb.invalidate(invalidation);
         self.views.invalidate(invalidation, reach);
         dropped

@@ -15,16 +15,19 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-pub use geometry::{ArrayGeometry, Geometry, GeometryError, GeometryProblem, Index, Replacement};
-pub use invalidate::{Dropped, Globals, Invalidation, Pcids};
+pub use geometry::{
+    ArrayGeometry, Geometry, GeometryError, GeometryProblem, Index, Replacement, StructureArray,
+    StructureGeometry,
+};
+pub use invalidate::{Dropped, Globals, Invalidation, Pcids, Structures};
 
 use crate::context::Context;
+use crate::mapping::Space;
 use crate::translation::{PageSize, Requirement, Scope, Translation};
 use array::{Array, Hint};
 use isa::address::{AccessKind, LinearAddress};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-pub(crate) use tags::TagSpace;
 use tags::{Tag, TagPair, Tags};
 
 /// Which level of the TLB held a translation.
@@ -115,7 +118,7 @@ pub struct Tlb {
     hints: Box<[[Hint; HINTS]; 3]>,
     tags: Tags,
     current: TagPair,
-    space: TagSpace,
+    space: Space,
     clock: u64,
     /// How often all entries were forgotten for want of tags.
     losses: u64,
@@ -145,7 +148,7 @@ impl Tlb {
             if geometry.level1_store.is_empty() { data.clone() } else { build(&geometry.level1_store) };
         let instruction = build(&geometry.level1_instruction);
         let level2 = build(&geometry.level2);
-        let space = TagSpace { vpid: 0, pcid: 0, ept: None };
+        let space = Space::default();
         let mut tags = Tags::default();
         let current = tags.pair(space).unwrap_or_default();
         let plans = [&data, &store, &instruction, &level2]
@@ -158,7 +161,7 @@ impl Tlb {
     /// Makes the tag of `context` the current one. Nothing is invalidated.
     pub fn select(&mut self, context: &Context) -> Selected {
         let losses = self.losses;
-        self.space = TagSpace::of(context);
+        self.space = Space::of(context);
         self.refresh_tags();
         if losses == self.losses { Selected::AsBefore } else { Selected::AfterLoss }
     }
@@ -287,7 +290,7 @@ impl Tlb {
     }
 
     /// Whether translations with a tag are used in `space`.
-    pub(crate) fn is_used_in(&self, tag: Tag, space: TagSpace) -> bool {
+    pub(crate) fn is_used_in(&self, tag: Tag, space: Space) -> bool {
         self.tags.meaning(tag).is_none_or(|meaning| meaning.includes(space))
     }
 

@@ -4,7 +4,7 @@
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use mmu::ept::{EptLevels, EptPermissions, EptTarget};
 use mmu::tables::{EptTables, FrameAllocator, Home, PagePermissions, PageTables};
-use mmu::tlb::{Globals, Invalidation, Pcids};
+use mmu::tlb::{Globals, Invalidation, Pcids, Structures};
 use mmu::{Context, Fault, Geometry, Mmu, PageSize, PagingMode, Ram};
 
 const BYTES: u64 = 0x80_0000;
@@ -15,7 +15,13 @@ const fn page(number: u64) -> LinearAddress {
 }
 
 fn invlpg(address: LinearAddress) -> Invalidation {
-    Invalidation::Address { vpid: 0, pcids: Pcids::One(0), globals: Globals::Drop, address }
+    Invalidation::Address {
+        vpid: 0,
+        pcids: Pcids::One(0),
+        globals: Globals::Drop,
+        structures: Structures::All,
+        address,
+    }
 }
 
 #[test]

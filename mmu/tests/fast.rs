@@ -8,7 +8,7 @@ use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, Linear
 use mmu::ept::{EptControls, EptLevels, EptPermissions};
 use mmu::fast::Allowed;
 use mmu::tables::{EptTables, FrameAllocator, Home, PagePermissions, PageTables};
-use mmu::tlb::{ArrayGeometry, Geometry, Globals, Invalidation, Pcids};
+use mmu::tlb::{ArrayGeometry, Geometry, Globals, Invalidation, Pcids, Structures};
 use mmu::translation::Requirement;
 use mmu::{Context, Controls, Fault, Mmu, PageSize, PagingMode, Privilege, Ram, Scalar};
 use proptest::prelude::*;
@@ -122,7 +122,7 @@ fn geometry(numbers: &mut Numbers) -> Geometry {
     }
     let level1 = vec![ArrayGeometry::new(&[Size4K], 2, 2), ArrayGeometry::new(&[Size2M], 1, 2)];
     let level2 = if numbers.one_in(2) { vec![ArrayGeometry::new(&[Size4K, Size2M], 2, 4)] } else { vec![] };
-    Geometry { level1_instruction: level1.clone(), level1_data: level1, level1_store: vec![], level2 }
+    Geometry { level1_instruction: level1.clone(), level1_data: level1, level2, ..Geometry::default() }
 }
 
 fn address(numbers: &mut Numbers) -> LinearAddress {
@@ -166,7 +166,7 @@ fn step<const OBSERVED: bool>(
             let globals = numbers.pick(&[Globals::Keep, Globals::Drop]);
             mmu.invalidate(numbers.pick(&[
                 Invalidation::Vpid { vpid, pcids, globals },
-                Invalidation::Address { vpid, pcids, globals, address: at },
+                Invalidation::Address { vpid, pcids, globals, structures: Structures::All, address: at },
                 Invalidation::NonzeroVpids,
                 Invalidation::EptRoots,
             ]));
@@ -188,7 +188,13 @@ fn change_tables<const OBSERVED: bool>(mmu: &mut Mmu<OBSERVED>, world: &mut Worl
     }
     for vpid in 0..2 {
         let (pcids, globals) = (Pcids::All, Globals::Drop);
-        mmu.invalidate(Invalidation::Address { vpid, pcids, globals, address: at.add(5) });
+        mmu.invalidate(Invalidation::Address {
+            vpid,
+            pcids,
+            globals,
+            structures: Structures::All,
+            address: at.add(5),
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use mmu::fast::Allowed;
 use mmu::fault::{Fault, PageFaultCode, PageFaultReason};
 use mmu::mmu::{ContextChange, Hit};
 use mmu::tables::{FrameAllocator, Home, PagePermissions, PageTables};
-use mmu::tlb::{Globals, Invalidation, Pcids};
+use mmu::tlb::{Globals, Invalidation, Pcids, Structures};
 use mmu::{Context, Controls, Geometry, Mmu, PageSize, PagingMode, Privilege, Ram};
 
 const BYTES: u64 = 0x80_0000;
@@ -42,7 +42,13 @@ fn machine<const OBSERVED: bool>() -> (Mmu<OBSERVED>, PageTables) {
 }
 
 fn invlpg(address: LinearAddress) -> Invalidation {
-    Invalidation::Address { vpid: 0, pcids: Pcids::One(0), globals: Globals::Drop, address }
+    Invalidation::Address {
+        vpid: 0,
+        pcids: Pcids::One(0),
+        globals: Globals::Drop,
+        structures: Structures::All,
+        address,
+    }
 }
 
 fn reason(fault: Fault) -> (LinearAddress, PageFaultReason, PageFaultCode) {

@@ -5,9 +5,10 @@ mod common;
 
 use common::{Numbers, cases};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use mmu::Space;
 use mmu::tlb::{
     ArrayGeometry, Geometry, GeometryProblem, Globals, Index, Invalidation, Level, Lookup, Pcids,
-    Replacement, Tlb,
+    Replacement, Structures, Tlb,
 };
 use mmu::translation::{Requirement, Rights, Scope, Translation};
 use mmu::{Context, EptContext, PageSize, PagingMode};
@@ -47,7 +48,13 @@ fn invalidation(numbers: &mut Numbers) -> Invalidation {
     let pcids = if numbers.one_in(2) { Pcids::All } else { Pcids::One(numbers.below(3) as u16) };
     let globals = numbers.pick(&[Globals::Keep, Globals::Drop]);
     match numbers.below(12) {
-        0..=5 => Invalidation::Address { vpid, pcids, globals, address: address(numbers) },
+        0..=5 => Invalidation::Address {
+            vpid,
+            pcids,
+            globals,
+            structures: Structures::All,
+            address: address(numbers),
+        },
         6..=7 => Invalidation::Vpid { vpid, pcids, globals },
         8 => Invalidation::NonzeroVpids,
         9 => Invalidation::EptRoot { root: HostPhysicalAddress(numbers.pick(&[0x1000, 0x2000])) },
@@ -87,13 +94,27 @@ impl Inserted {
             }
         };
         match *by {
-            Invalidation::Address { vpid, pcids, globals, address } => {
+            Invalidation::Address { vpid, pcids, globals, address, .. } => {
                 let guest_page = self.translation.guest_size.bytes();
                 by_vpid(vpid, pcids, globals)
                     && self.translation.linear.0 / guest_page == address.0 / guest_page
             }
             Invalidation::Vpid { vpid, pcids, globals } => by_vpid(vpid, pcids, globals),
             Invalidation::NonzeroVpids => self.context.vpid != 0,
+            Invalidation::Vpids => true,
+            Invalidation::Combined { space, address } => {
+                let own = Space::of(&self.context);
+                let guest_page = self.translation.guest_size.bytes();
+                (own == space || (global && own.shares_globals(space)))
+                    && self.translation.linear.0 / guest_page == address.0 / guest_page
+            }
+            Invalidation::GuestPhysical { .. } => false,
+            Invalidation::Word { word, compare, globals, address } => {
+                let guest_page = self.translation.guest_size.bytes();
+                (self.context.tag_word ^ word) & compare == 0
+                    && (!global || globals == Globals::Drop)
+                    && address.is_none_or(|at| self.translation.linear.0 / guest_page == at.0 / guest_page)
+            }
             Invalidation::EptRoot { root } => self.context.ept.is_some_and(|ept| ept.root == root),
             Invalidation::EptRoots => self.context.ept.is_some(),
             Invalidation::Everything => true,
@@ -104,7 +125,7 @@ impl Inserted {
 /// Capacity enough for everything that the tests insert.
 fn ample() -> Geometry {
     let level = vec![ArrayGeometry::new(&PageSize::ALL, 64, 64)];
-    Geometry { level1_instruction: level.clone(), level1_data: level, level1_store: vec![], level2: vec![] }
+    Geometry { level1_instruction: level.clone(), level1_data: level, ..Geometry::default() }
 }
 
 /// Little enough that everything is evicted soon.
@@ -121,6 +142,7 @@ fn tight() -> Geometry {
             ArrayGeometry { index: Index::XorOfTwoSlices, ..ArrayGeometry::new(&[Size4K, Size2M], 4, 3) },
             ArrayGeometry::new(&[Size4K, Size1G], 2, 2),
         ],
+        ..Geometry::default()
     }
 }
 

@@ -4,8 +4,9 @@ use super::Mmu;
 use super::observe::Access;
 use crate::fast::Allowed;
 use crate::fault::Fault;
+use crate::mapping::Space;
 use crate::paging;
-use crate::tlb::{Globals, Invalidation, Level, Lookup, Pcids};
+use crate::tlb::{Globals, Invalidation, Level, Lookup, Pcids, Structures};
 use crate::translation::{Requirement, Translation};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
@@ -246,10 +247,22 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// A page fault or an EPT violation removes what the TLB holds of the page (SDM 5.10.4.1, 31.4.3.1).
     #[cold]
     fn forget_faulting(&mut self, address: LinearAddress, fault: &Fault) {
-        let (vpid, pcids) = (self.context.vpid, Pcids::One(self.context.pcid));
         match fault {
-            Fault::Page(_) | Fault::EptViolation(_) => {
-                self.invalidate(Invalidation::Address { vpid, pcids, globals: Globals::Drop, address });
+            Fault::Page(_) => {
+                self.invalidate(Invalidation::Address {
+                    vpid: self.context.vpid,
+                    pcids: Pcids::One(self.context.pcid),
+                    globals: Globals::Drop,
+                    structures: Structures::OfAddress,
+                    address,
+                });
+            }
+            Fault::EptViolation(violation) => {
+                let space = Space::of(&self.context);
+                if let Some(root) = space.ept {
+                    self.invalidate(Invalidation::GuestPhysical { root, address: violation.guest_physical });
+                    self.invalidate(Invalidation::Combined { space, address });
+                }
             }
             _ => {}
         }

@@ -6,7 +6,8 @@
 use super::ContextChange;
 use crate::context::{Context, PagingMode};
 use crate::fast::FastMap;
-use crate::tlb::{Evicted, Invalidation, TagSpace, Tlb};
+use crate::mapping::Space;
+use crate::tlb::{Evicted, Invalidation, Tlb};
 use crate::translation::{PageSize, Requirement};
 use core::ptr::NonNull;
 use isa::address::{AccessKind, LinearAddress};
@@ -17,7 +18,7 @@ const PARKED: usize = 5;
 /// Everything that the answers of a fast map depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct View {
-    space: TagSpace,
+    space: Space,
     mode: PagingMode,
     pub(super) read: Requirement,
     pub(super) write: Requirement,
@@ -27,7 +28,7 @@ pub(super) struct View {
 impl View {
     pub(super) fn of(context: &Context) -> Self {
         Self {
-            space: TagSpace::of(context),
+            space: Space::of(context),
             mode: context.mode,
             read: Requirement::of(context, AccessKind::Read),
             write: Requirement::of(context, AccessKind::Write),
@@ -107,9 +108,9 @@ impl Views {
             if !invalidation.covers_space(view.space) {
                 return;
             }
-            match invalidation {
-                Invalidation::Address { address, .. } => fast.forget(address, reach),
-                _ => fast.clear(),
+            match invalidation.address() {
+                Some(address) => fast.forget(address, reach),
+                None => fast.clear(),
             }
             *epochs += 1;
             *epoch = *epochs;

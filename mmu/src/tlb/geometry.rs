@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 ///     level1_data: vec![ArrayGeometry::new(&[Size4K], 16, 4), ArrayGeometry::new(&[Size2M], 8, 4)],
 ///     level1_store: vec![],
 ///     level2: vec![ArrayGeometry { index: Index::XorOfTwoSlices, ..ArrayGeometry::new(&[Size4K, Size2M], 128, 12) }],
+///     ..Geometry::default()
 /// };
 /// assert!(geometry.validate().is_ok());
 /// geometry.level2[0].sets = 100;
 /// assert_eq!(geometry.validate().unwrap_err().to_string(), "level2[0].sets: 100 is not a power of two up to 65536");
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Geometry {
     /// First level for instruction fetches.
@@ -34,6 +35,39 @@ pub struct Geometry {
     /// Second level for instructions and data.
     #[serde(default)]
     pub level2: Vec<ArrayGeometry>,
+    /// Paging-structure caches for linear addresses (linear and combined mappings).
+    #[serde(default)]
+    pub structures: StructureGeometry,
+    /// The TLB of guest-physical mappings, which the walks of guest paging structures use; none when empty.
+    #[serde(default)]
+    pub guest_physical: Vec<ArrayGeometry>,
+    /// Paging-structure caches for guest-physical addresses.
+    #[serde(default)]
+    pub ept_structures: StructureGeometry,
+}
+
+/// Paging-structure caches (SDM 5.10.3, 31.4.1): one for the entries of each level, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StructureGeometry {
+    /// PML5Es or EPT PML5Es.
+    pub pml5e: Option<StructureArray>,
+    /// PML4Es or EPT PML4Es.
+    pub pml4e: Option<StructureArray>,
+    /// PDPTEs or EPT PDPTEs that reference a page directory.
+    pub pdpte: Option<StructureArray>,
+    /// PDEs or EPT PDEs that reference a page table.
+    pub pde: Option<StructureArray>,
+}
+
+/// The shape of one paging-structure cache, which is indexed by low bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StructureArray {
+    /// Sets; 1 is fully associative.
+    pub sets: u32,
+    /// Ways of a set.
+    pub ways: u32,
 }
 
 /// One set-associative array.
@@ -147,12 +181,7 @@ impl Geometry {
                 ArrayGeometry::new(&[PageSize::Size1G], 8, 4),
             ]
         };
-        Self {
-            level1_instruction: level(512),
-            level1_data: level(16384),
-            level1_store: vec![],
-            level2: vec![],
-        }
+        Self { level1_instruction: level(512), level1_data: level(16384), ..Self::default() }
     }
 
     /// Checks every field.

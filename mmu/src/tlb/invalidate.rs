@@ -1,8 +1,9 @@
 //! Invalidation: which entries an operation removes, as a value.
 
 use super::Tlb;
-use super::tags::{TagMeaning, TagSpace};
-use isa::address::{HostPhysicalAddress, LinearAddress};
+use super::tags::TagMeaning;
+use crate::mapping::Space;
+use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
 
 /// Whether global translations are removed too.
@@ -25,22 +26,36 @@ pub enum Pcids {
     All,
 }
 
+/// Which paging-structure-cache entries an invalidation by address covers, under the tags that it covers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Structures {
+    /// Those that would be used for the address.
+    OfAddress,
+    /// All, whatever their address.
+    All,
+}
+
 /// The entries that an operation must remove (SDM 5.10.4.1, 31.4.3.1).
 ///
 /// | Operation | Invalidation |
 /// |---|---|
-/// | INVLPG | `Address { One(current), Drop }` |
-/// | INVPCID type 0 | `Address { One(pcid), Keep }` |
+/// | INVLPG | `Address { One(current), Drop, All }` |
+/// | INVPCID type 0 | `Address { One(pcid), Keep, All }` |
+/// | page fault | `Address { One(current), Drop, OfAddress }` |
 /// | INVPCID type 1, MOV to CR3 | `Vpid { One(pcid), Keep }` |
 /// | INVPCID type 2, change of CR0.PG or CR4.PGE | `Vpid { All, Drop }` |
 /// | INVPCID type 3 | `Vpid { All, Keep }` |
-/// | INVVPID type 0 | `Address { All, Drop }` |
+/// | INVVPID type 0 | `Address { All, Drop, OfAddress }` |
 /// | INVVPID type 1, VM entry and VM exit with VPID 0 | `Vpid { All, Drop }` |
 /// | INVVPID type 2 | `NonzeroVpids` |
 /// | INVVPID type 3 | `Vpid { All, Keep }` |
 /// | INVEPT type 1, type 2 | `EptRoot`, `EptRoots` |
+/// | EPT violation | `GuestPhysical` and, for a linear address, `Combined` |
+/// | RSM, VM entry that returns from SMM | `Vpids` |
 ///
-/// Operations by VPID cover translations of every EPTRTA, and those made without EPT.
+/// Operations by VPID cover linear and combined mappings, of every EPTRTA, and no guest-physical ones. All cover
+/// paging-structure caches along with the TLB.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Invalidation {
@@ -52,6 +67,8 @@ pub enum Invalidation {
         pcids: Pcids,
         /// Whether a global page goes too.
         globals: Globals,
+        /// Which paging-structure-cache entries go too.
+        structures: Structures,
         /// The address.
         address: LinearAddress,
     },
@@ -64,31 +81,72 @@ pub enum Invalidation {
         /// Whether global pages go too.
         globals: Globals,
     },
-    /// All translations of all VPIDs but 0000H.
+    /// All linear and combined mappings of all VPIDs but 0000H.
     NonzeroVpids,
-    /// All translations made through one EPT root, whatever the low bits of the EPTP.
+    /// All linear and combined mappings.
+    Vpids,
+    /// The combined mappings, global ones among them, that a linear address would use under one tag.
+    Combined {
+        /// The tag.
+        space: Space,
+        /// The address.
+        address: LinearAddress,
+    },
+    /// The guest-physical mappings that a guest-physical address would use.
+    GuestPhysical {
+        /// EPTP bits 51:12.
+        root: HostPhysicalAddress,
+        /// The address.
+        address: GuestPhysicalAddress,
+    },
+    /// All guest-physical and combined mappings of one EPTRTA, whatever the low bits of the EPTP.
     EptRoot {
         /// EPTP bits 51:12.
         root: HostPhysicalAddress,
     },
-    /// All translations made through EPT.
+    /// All guest-physical and combined mappings.
     EptRoots,
-    /// All translations.
+    /// Linear and combined mappings by tag word (profile `extended`): those whose word equals `word` in the bits of
+    /// `compare`, of one page or all.
+    Word {
+        /// The word.
+        word: u32,
+        /// The bits that count.
+        compare: u32,
+        /// Whether global pages go too.
+        globals: Globals,
+        /// The page, with all paging-structure-cache entries of the tags; `None` for all pages.
+        address: Option<LinearAddress>,
+    },
+    /// All mappings of all classes.
     Everything,
 }
 
 /// How many entries an invalidation removed, counting each level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Dropped {
-    /// The number.
+    /// Linear and combined translations.
     pub entries: u64,
+    /// Entries of the linear and combined paging-structure caches.
+    pub structures: u64,
+    /// Guest-physical mappings, of the nested TLB and the EPT paging-structure caches.
+    pub guest_physical: u64,
 }
 
 impl Invalidation {
     /// Whether a translation that is used in `space` may be covered.
-    pub(crate) fn covers_space(&self, space: TagSpace) -> bool {
-        let TagSpace { vpid, ept, .. } = space;
-        self.covers(TagMeaning::Pcid(space)) || self.covers(TagMeaning::Global { vpid, ept })
+    pub(crate) fn covers_space(&self, space: Space) -> bool {
+        let Space { vpid, ept, word, .. } = space;
+        self.covers(TagMeaning::Pcid(space)) || self.covers(TagMeaning::Global { vpid, ept, word })
+    }
+
+    /// The linear address of an invalidation that covers one page.
+    pub(crate) const fn address(&self) -> Option<LinearAddress> {
+        match *self {
+            Self::Address { address, .. } | Self::Combined { address, .. } => Some(address),
+            Self::Word { address, .. } => address,
+            _ => None,
+        }
     }
 
     /// Whether translations with this tag are covered, as far as the tag decides.
@@ -98,6 +156,13 @@ impl Invalidation {
                 meaning.vpid() == vpid && covers_pcid(meaning, pcids, globals)
             }
             Self::NonzeroVpids => meaning.vpid() != 0,
+            Self::Vpids => true,
+            Self::Combined { space, .. } => meaning.includes(space),
+            Self::GuestPhysical { .. } => false,
+            Self::Word { word, compare, globals, .. } => {
+                (meaning.word() ^ word) & compare == 0
+                    && (globals == Globals::Drop || !matches!(meaning, TagMeaning::Global { .. }))
+            }
             Self::EptRoot { root } => meaning.ept() == Some(root.page()),
             Self::EptRoots => meaning.ept().is_some(),
             Self::Everything => true,
@@ -108,7 +173,7 @@ impl Invalidation {
 fn covers_pcid(meaning: TagMeaning, pcids: Pcids, globals: Globals) -> bool {
     match (meaning, pcids) {
         (TagMeaning::Global { .. }, _) => globals == Globals::Drop,
-        (TagMeaning::Pcid(TagSpace { pcid, .. }), Pcids::One(one)) => pcid == one,
+        (TagMeaning::Pcid(Space { pcid, .. }), Pcids::One(one)) => pcid == one,
         (TagMeaning::Pcid(_), Pcids::All) => true,
     }
 }
@@ -116,12 +181,12 @@ fn covers_pcid(meaning: TagMeaning, pcids: Pcids, globals: Globals) -> bool {
 impl Tlb {
     /// Removes the entries that `invalidation` covers, and no others.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
-        let entries = match invalidation {
-            Invalidation::Address { address, .. } => self.drop_address(invalidation, address),
-            _ => self.tags.retire(|meaning| invalidation.covers(meaning)),
+        let entries = match invalidation.address() {
+            Some(address) => self.drop_address(invalidation, address),
+            None => self.tags.retire(|meaning| invalidation.covers(meaning)),
         };
         self.refresh_tags();
-        Dropped { entries }
+        Dropped { entries, ..Dropped::default() }
     }
 
     fn drop_address(&mut self, invalidation: Invalidation, address: LinearAddress) -> u64 {

@@ -1,44 +1,24 @@
 //! Tags: VPID, PCID and EPTRTA as one small number.
 
-use crate::context::Context;
+use crate::mapping::Space;
 use isa::address::HostPhysicalAddress;
 use rustc_hash::FxHashMap;
-
-/// The address space of a translation (SDM 31.4.2). `ept` is EPTP bits 51:12 and nothing else of the EPTP.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct TagSpace {
-    pub(crate) vpid: u16,
-    pub(crate) pcid: u16,
-    pub(crate) ept: Option<HostPhysicalAddress>,
-}
 
 /// What a tag stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum TagMeaning {
     /// Translations of one PCID.
-    Pcid(TagSpace),
+    Pcid(Space),
     /// Global translations, of every PCID.
-    Global { vpid: u16, ept: Option<HostPhysicalAddress> },
-}
-
-impl TagSpace {
-    pub(crate) fn of(context: &Context) -> Self {
-        let ept = context.ept.map(|ept| HostPhysicalAddress(ept.root.0 & 0x000f_ffff_ffff_f000));
-        Self { vpid: context.vpid, pcid: context.pcid, ept }
-    }
-
-    /// Whether global translations of one space are used in the other.
-    pub(crate) fn shares_globals(self, other: Self) -> bool {
-        self.vpid == other.vpid && self.ept == other.ept
-    }
+    Global { vpid: u16, ept: Option<HostPhysicalAddress>, word: u32 },
 }
 
 impl TagMeaning {
     /// Whether translations with this meaning are used in `space`.
-    pub(crate) fn includes(self, space: TagSpace) -> bool {
+    pub(crate) fn includes(self, space: Space) -> bool {
         match self {
             Self::Pcid(own) => own == space,
-            Self::Global { vpid, ept } => vpid == space.vpid && ept == space.ept,
+            Self::Global { vpid, ept, word } => vpid == space.vpid && ept == space.ept && word == space.word,
         }
     }
 
@@ -46,6 +26,13 @@ impl TagMeaning {
         match self {
             Self::Pcid(space) => space.vpid,
             Self::Global { vpid, .. } => vpid,
+        }
+    }
+
+    pub(crate) const fn word(self) -> u32 {
+        match self {
+            Self::Pcid(space) => space.word,
+            Self::Global { word, .. } => word,
         }
     }
 
@@ -101,9 +88,10 @@ impl Tags {
     }
 
     /// The tags of a space, or `None` when there are no numbers left.
-    pub(crate) fn pair(&mut self, space: TagSpace) -> Option<TagPair> {
+    pub(crate) fn pair(&mut self, space: Space) -> Option<TagPair> {
         let own = self.intern(TagMeaning::Pcid(space))?;
-        let global = self.intern(TagMeaning::Global { vpid: space.vpid, ept: space.ept })?;
+        let global =
+            self.intern(TagMeaning::Global { vpid: space.vpid, ept: space.ept, word: space.word })?;
         Some(TagPair { own, global })
     }
 

@@ -73,6 +73,16 @@ fn an_invalidation_counts_the_entries_of_each_level() {
     tlb.insert(PAGE, AccessKind::Execute, translation(1));
     assert_eq!(tlb.entries(), 3);
     let (vpid, pcids, globals) = (0, Pcids::All, Globals::Drop);
-    assert_eq!(tlb.invalidate(Invalidation::Address { vpid, pcids, globals, address: PAGE }).entries, 3);
+    assert_eq!(
+        tlb.invalidate(Invalidation::Address {
+            vpid,
+            pcids,
+            globals,
+            structures: Structures::All,
+            address: PAGE
+        })
+        .entries,
+        3
+    );
     assert_eq!(tlb.entries(), 0);
 }

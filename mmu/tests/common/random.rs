@@ -58,6 +58,7 @@ pub fn context(numbers: &mut Numbers) -> Context {
         physical_address_width: numbers.pick(&[36, 46, 52]),
         pcid: numbers.below(2) as u16,
         vpid: numbers.below(2) as u16,
+        tag_word: 0,
         ept,
     }
 }

@@ -13,7 +13,7 @@ use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress, PAG
 use mmu::ept::{EptControls, EptLevels, EptPermissions};
 use mmu::ram::AccessError;
 use mmu::tables::{EptTables, FrameAllocator, Home, PagePermissions, PageTables, TablesError};
-use mmu::tlb::{Globals, Invalidation, Pcids};
+use mmu::tlb::{Globals, Invalidation, Pcids, Structures};
 use mmu::{Context, PageSize, PagingMode, Ram};
 use rustc_hash::FxHashMap;
 use traces::Permissions;
@@ -209,6 +209,7 @@ impl AddressSpace {
             vpid: self.context.vpid,
             pcids: Pcids::One(self.context.pcid),
             globals: Globals::Drop,
+            structures: Structures::All,
             address: page,
         }))
     }
