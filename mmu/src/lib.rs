@@ -45,6 +45,7 @@ pub mod operation;
 pub mod paging;
 pub mod ram;
 pub mod reference;
+pub mod rules;
 pub mod tables;
 pub mod tlb;
 pub mod translation;
