@@ -47,6 +47,7 @@ pub mod ram;
 pub mod reference;
 pub mod rules;
 pub mod tables;
+pub mod tag_word;
 pub mod tlb;
 pub mod translation;
 pub mod walk;
