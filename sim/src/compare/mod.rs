@@ -1,3 +1,11 @@
 //! Comparison of strategies of TLB invalidation on the same work.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`work`] | the stream of accesses, edits of tables and transitions, made from traces |
+//! | [`options`] | what a comparison is asked to do |
+//! | [`result`] | what it found out |
 
+pub mod options;
+pub mod result;
 pub mod work;
