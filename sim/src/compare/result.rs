@@ -70,7 +70,7 @@ pub struct StrategyResult {
     pub cycles_relative: f64,
     /// Cycles by cause; they sum to `cycles`.
     pub cycles_by_cause: WholeCycles,
-    /// Counts for each tag, such as `guest 0, VPID 1`.
+    /// Counts for each address space: the processes by name, and the monitor.
     pub tags: BTreeMap<String, TagCounts>,
     /// How many entries each tag had in the TLBs, over time.
     pub occupancy: Vec<Sample>,
@@ -93,15 +93,15 @@ pub struct Judgement {
     pub incoherent: u64,
 }
 
-/// What happened to the mappings of one tag.
+/// What the translations of one address space cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TagCounts {
-    /// Accesses that found their translation in some level of the TLB.
-    pub hits: u64,
-    /// Accesses that did not.
-    pub misses: u64,
-    /// Mappings that invalidations dropped.
-    pub dropped: u64,
+    /// Accesses.
+    pub accesses: u64,
+    /// Those whose translation was not in the first level of the TLB.
+    pub l1_misses: u64,
+    /// Those that needed a page walk.
+    pub walks: u64,
 }
 
 /// The TLBs at one moment.
@@ -109,6 +109,8 @@ pub struct TagCounts {
 pub struct Sample {
     /// Instructions of the work until then.
     pub instructions: u64,
+    /// Page walks until then.
+    pub walks: u64,
     /// Entries of each tag; a tag that is not listed has none.
     #[serde(serialize_with = "in_order")]
     pub entries: Vec<(String, u64)>,
