@@ -13,10 +13,10 @@ use super::space::{Guest, MOST_GUESTS, Monitor, Process};
 use super::strategy::{Batch, Page};
 use super::tags::TagPolicy;
 use super::work::{Editor, Topology};
+use mmu::Ram;
 use mmu::operation::{Paging, Registers};
 use mmu::oracle::{ChangeId, Oracle};
 use mmu::tlb::Dropped;
-use mmu::Ram;
 use std::collections::BTreeMap;
 use timing::model::Model;
 use timing::operations::OperationCosts;
@@ -86,7 +86,8 @@ impl Machine {
         for process in processes {
             let guest = usize::from(process.guest);
             let of = processes.iter().filter(|other| other.guest == process.guest).count() as u64;
-            let number = numbers.iter().zip(processes).filter(|(_, other)| other.guest == process.guest).count();
+            let number =
+                numbers.iter().zip(processes).filter(|(_, other)| other.guest == process.guest).count();
             made.push(Process::new(&ram, &mut machines, guest, number as u64, of)?);
             numbers.push(number as u16);
         }
@@ -173,12 +174,7 @@ impl Machine {
     }
 
     /// Interrupts `targets`, waits until the slowest has answered, and does the same on the processor itself.
-    pub(crate) fn shoot(
-        &mut self,
-        from: usize,
-        targets: &[usize],
-        mut action: impl FnMut(&mut Self, usize),
-    ) {
+    pub(crate) fn shoot(&mut self, from: usize, targets: &[usize], mut action: impl FnMut(&mut Self, usize)) {
         let mut slowest = 0;
         for &at in targets {
             if at == from {

@@ -235,7 +235,12 @@ impl Run {
             occupancy: samples,
             structure_hits: None,
             nested_hits: None,
-            findings: machine.oracle.iter().flat_map(|oracle| oracle.findings()).map(ToString::to_string).collect(),
+            findings: machine
+                .oracle
+                .iter()
+                .flat_map(|oracle| oracle.findings())
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 }

@@ -172,7 +172,9 @@ pub(super) fn apply(
             guest.change(ram, guest_physical, |old| old & !address | frame.0 & address)
         }
         Change::CutHost { guest_physical, .. } => guest.change(ram, guest_physical, |old| old & !EPT_WRITE),
-        Change::RestoreHost { guest_physical, .. } => guest.change(ram, guest_physical, |old| old | EPT_WRITE),
+        Change::RestoreHost { guest_physical, .. } => {
+            guest.change(ram, guest_physical, |old| old | EPT_WRITE)
+        }
     }
 }
 

@@ -249,7 +249,9 @@ pub const KNOWN: &[Known] = &[
         name: "local-only",
         says: "broken on purpose: the other processors are never told",
         tags: TagPolicy::VpidPcid,
-        build: |options| Box::new(eager::Eager { reach: per_address(options), targets: eager::Targets::Itself }),
+        build: |options| {
+            Box::new(eager::Eager { reach: per_address(options), targets: eager::Targets::Itself })
+        },
         default: false,
     },
 ];

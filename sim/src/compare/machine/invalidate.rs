@@ -97,7 +97,10 @@ impl Machine {
     /// Removes all linear and combined mappings of a guest.
     pub(crate) fn invalidate_virtual_processor(&mut self, processor: usize, guest: usize) {
         if self.tags == TagPolicy::TagWord {
-            for process in (0..self.processes.len()).filter(|&process| self.guest_of(process) == guest).collect::<Vec<_>>() {
+            for process in (0..self.processes.len())
+                .filter(|&process| self.guest_of(process) == guest)
+                .collect::<Vec<_>>()
+            {
                 self.invalidate_process(processor, process);
             }
         } else if self.is_in(processor, guest) {
@@ -126,7 +129,8 @@ impl Machine {
                     (Operation::Invvpid(Invvpid::All), self.costs.invvpid_context()),
                 ];
                 self.in_root(processor, |machine| {
-                    all.into_iter().for_each(|(operation, cycles)| machine.invalidate(processor, operation, cycles));
+                    all.into_iter()
+                        .for_each(|(operation, cycles)| machine.invalidate(processor, operation, cycles));
                 });
                 for guest in 0..self.guests.len() {
                     self.held.guests[processor][guest] = self.is_in(processor, guest);

@@ -42,7 +42,10 @@ impl Words {
         match performed.operation {
             Operation::VmEntry(_) | Operation::VmExit(_) => smallvec![],
             Operation::Invept(_) => performed.invalidations.clone(),
-            _ => WordOperation::of(performed).map(|operation| self.unit.invalidation(operation)).into_iter().collect(),
+            _ => WordOperation::of(performed)
+                .map(|operation| self.unit.invalidation(operation))
+                .into_iter()
+                .collect(),
         }
     }
 
