@@ -206,8 +206,7 @@ impl Machine {
 
     /// Tells the oracle what an edit has changed.
     fn report(&mut self, edit: &Edit, guest: usize, written: &Written) -> Option<oracle::ChangeId> {
-        let process = usize::from(edit.process);
-        let context = self.context_of(process);
+        let context = *self.processors[usize::from(edit.processor)].translator.context();
         let oracle = self.oracle.as_mut()?;
         let what = match edit.change {
             Change::Map { page, size, .. }
