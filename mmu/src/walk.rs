@@ -3,7 +3,7 @@
 use crate::ept::{EptMapping, EptPermissions};
 use crate::fault::Fault;
 use crate::ram::Ram;
-use crate::translation::{Rights, Translation};
+use crate::translation::Translation;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use smallvec::SmallVec;
 
@@ -11,8 +11,7 @@ use smallvec::SmallVec;
 ///
 /// A lookup gives what was inserted, or a piece of it, for as long as no invalidation covers it: software that
 /// changes a table without an invalidation gets the old one. Which entries suffice for an access the walk decides.
-#[expect(dead_code, reason = "the walks use it next")]
-pub(crate) trait WalkCaches {
+pub trait WalkCaches {
     /// Whether there is anything to insert into.
     const KEEPS: bool = true;
 
@@ -60,30 +59,28 @@ impl WalkCaches for () {
 
 /// A cached entry that references a paging structure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(dead_code, reason = "the walks use it next")]
-pub(crate) struct Structure {
+pub struct Structure {
     /// The level of the entry that it stands for: 5 for a PML5E, down to 2 for a PDE.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Where the table is that the entry references.
-    pub(crate) table: HostPhysicalAddress,
+    pub table: HostPhysicalAddress,
     /// The address of the table before EPT.
-    pub(crate) guest_table: GuestPhysicalAddress,
-    /// What the entry and those above it permit: WRITE, USER and EXECUTE.
-    pub(crate) rights: Rights,
+    pub guest_table: GuestPhysicalAddress,
+    /// R/W and U/S, the AND of the entry and those above it, and XD, the OR, at their positions in an entry.
+    pub common: u64,
     /// The permissions of the page that holds the table; all without EPT.
-    pub(crate) ept_permissions: EptPermissions,
+    pub ept_permissions: EptPermissions,
 }
 
 /// A cached EPT entry that references an EPT paging structure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(dead_code, reason = "the walks use it next")]
-pub(crate) struct EptStructure {
+pub struct EptStructure {
     /// The level of the entry that it stands for: 5 for an EPT PML5E, down to 2 for an EPT PDE.
-    pub(crate) level: u8,
+    pub level: u8,
     /// Where the table is that the entry references.
-    pub(crate) table: HostPhysicalAddress,
+    pub table: HostPhysicalAddress,
     /// The permissions of the entry and those above it, as the bits are.
-    pub(crate) permissions: EptPermissions,
+    pub permissions: EptPermissions,
 }
 
 /// Accessed and dirty flags that a walk must set, kept until the whole access is known to be permitted.
