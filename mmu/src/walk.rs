@@ -3,7 +3,7 @@
 use crate::ept::{EptMapping, EptPermissions};
 use crate::fault::Fault;
 use crate::ram::Ram;
-use crate::translation::Translation;
+use crate::translation::{Rights, Translation};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use smallvec::SmallVec;
 
@@ -66,8 +66,8 @@ pub struct Structure {
     pub table: HostPhysicalAddress,
     /// The address of the table before EPT.
     pub guest_table: GuestPhysicalAddress,
-    /// R/W and U/S, the AND of the entry and those above it, and XD, the OR, at their positions in an entry.
-    pub common: u64,
+    /// What the entry and those above it permit: WRITE, USER and EXECUTE.
+    pub rights: Rights,
     /// The permissions of the page that holds the table; all without EPT.
     pub ept_permissions: EptPermissions,
 }
