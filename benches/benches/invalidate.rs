@@ -59,7 +59,7 @@ fn page(number: u64) -> Translation {
 
 fn structure(level: u8) -> Structure {
     let (table, guest_table) = (HostPhysicalAddress(0x1000), GuestPhysicalAddress(0x1000));
-    Structure { level, table, guest_table, common: 0, ept_permissions: EptPermissions::READ }
+    Structure { level, table, guest_table, rights: Rights::all(), ept_permissions: EptPermissions::READ }
 }
 
 fn insert(tlb: &mut Tlb, number: u64) {

@@ -140,14 +140,16 @@ impl Both {
             matches!(item, Item::GuestPhysical { .. })
         });
         if let Some(found) = mapping {
-            let serial = found.host_physical.0 >> 30;
-            let Some(Item::GuestPhysical { guest_physical: start, mapping: made }) =
-                self.list.iter().map(|entry| entry.item).find(|item| item.identity() == serial)
-            else {
-                panic!("{found:?} was never inserted");
-            };
-            let distance = guest_physical.0.wrapping_sub(start.0);
-            assert_eq!(found.host_physical.0, made.host_physical.0.wrapping_add(distance));
+            let made = self.list.iter().find_map(|entry| match entry.item {
+                Item::GuestPhysical { mapping, .. }
+                    if mapping.host_physical.0 >> 30 == found.host_physical.0 >> 30 =>
+                {
+                    Some(mapping)
+                }
+                _ => None,
+            });
+            let made = made.unwrap();
+            assert_eq!(found.host(guest_physical), made.host(guest_physical));
             assert!(found.size <= made.size);
             assert_eq!((found.permissions, found.dirty), (made.permissions, made.dirty));
         }

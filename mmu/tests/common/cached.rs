@@ -60,16 +60,15 @@ pub fn item(numbers: &mut Numbers, serial: u64) -> Item {
         }
         3 => {
             let guest_table = guest_physical(numbers).page();
-            let (common, ept_permissions) = (numbers.below(8), EptPermissions::READ);
-            let structure = Structure { level, table, guest_table, common, ept_permissions };
+            let (rights, ept_permissions) = (Rights::WRITE, EptPermissions::READ);
+            let structure = Structure { level, table, guest_table, rights, ept_permissions };
             Item::Structure { linear: linear(numbers), structure }
         }
         4 => {
             let guest_physical = guest_physical(numbers);
             let size = numbers.pick(&PageSize::ALL);
-            let host_physical = HostPhysicalAddress(table.0 | guest_physical.0 & size.offset_mask());
             let permissions = EptPermissions::WRITE;
-            let mapping = EptMapping { host_physical, size, permissions, dirty: Dirty::Clear };
+            let mapping = EptMapping { host_physical: table, size, permissions, dirty: Dirty::Clear };
             Item::GuestPhysical { guest_physical, mapping }
         }
         _ => {
@@ -255,7 +254,7 @@ impl Inserted {
                 Some(ept) == self.space.ept
                     && size <= mapping.size
                     && guest_physical.0 == address / size.bytes() * size.bytes()
-                    && host_physical.0 == mapping.host_physical.0 / size.bytes() * size.bytes()
+                    && host_physical.0 == mapping.host(guest_physical).0
             }
             (
                 Item::EptStructure { structure, .. },
