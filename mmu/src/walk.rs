@@ -1,11 +1,87 @@
-//! What a walk has found and has yet to write.
+//! What a walk starts from, what it has found and has yet to write.
 
 use crate::ept::{EptMapping, EptPermissions};
 use crate::fault::Fault;
 use crate::ram::Ram;
-use crate::translation::Translation;
+use crate::translation::{Rights, Translation};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use smallvec::SmallVec;
+
+/// What a processor keeps of earlier walks to shorten later ones (SDM 5.10.3, 31.4.1), under the current tag.
+///
+/// A lookup gives what was inserted, or a piece of it, for as long as no invalidation covers it: software that
+/// changes a table without an invalidation gets the old one. Which entries suffice for an access the walk decides.
+pub trait WalkCaches {
+    /// Whether there is anything to insert into.
+    const KEEPS: bool = true;
+
+    /// The cached structure entry of the lowest level for an address: linear without EPT, combined with it.
+    fn structure(&mut self, address: LinearAddress) -> Option<Structure>;
+    /// The cached mapping of the guest-physical page around an address, whatever its permissions.
+    fn guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping>;
+    /// The cached EPT structure entry of the lowest level for an address.
+    fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure>;
+    /// Forgets the cached mapping of the guest-physical page around an address, which did not suffice.
+    fn forget_guest_physical(&mut self, address: GuestPhysicalAddress);
+    /// Keeps a structure entry, in place of one for the same addresses and level.
+    fn insert_structure(&mut self, address: LinearAddress, structure: Structure);
+    /// Keeps the mapping of a guest-physical page.
+    fn insert_guest_physical(&mut self, address: GuestPhysicalAddress, mapping: EptMapping);
+    /// Keeps an EPT structure entry, in place of one for the same addresses and level.
+    fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure);
+}
+
+/// Nothing is kept: every walk is a whole one.
+impl WalkCaches for () {
+    const KEEPS: bool = false;
+
+    #[inline(always)]
+    fn structure(&mut self, _: LinearAddress) -> Option<Structure> {
+        None
+    }
+    #[inline(always)]
+    fn guest_physical(&mut self, _: GuestPhysicalAddress) -> Option<EptMapping> {
+        None
+    }
+    #[inline(always)]
+    fn ept_structure(&mut self, _: GuestPhysicalAddress) -> Option<EptStructure> {
+        None
+    }
+    #[inline(always)]
+    fn forget_guest_physical(&mut self, _: GuestPhysicalAddress) {}
+    #[inline(always)]
+    fn insert_structure(&mut self, _: LinearAddress, _: Structure) {}
+    #[inline(always)]
+    fn insert_guest_physical(&mut self, _: GuestPhysicalAddress, _: EptMapping) {}
+    #[inline(always)]
+    fn insert_ept_structure(&mut self, _: GuestPhysicalAddress, _: EptStructure) {}
+}
+
+/// A cached entry that references a paging structure.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Structure {
+    /// The level of the entry that it stands for: 5 for a PML5E, down to 2 for a PDE.
+    pub level: u8,
+    /// Where the table is that the entry references.
+    pub table: HostPhysicalAddress,
+    /// The address of the table before EPT.
+    pub guest_table: GuestPhysicalAddress,
+    /// What the entry and those above it permit: WRITE, USER and EXECUTE.
+    pub rights: Rights,
+    /// The permissions of the page that holds the table; all without EPT.
+    pub ept_permissions: EptPermissions,
+}
+
+/// A cached EPT entry that references an EPT paging structure.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EptStructure {
+    /// The level of the entry that it stands for: 5 for an EPT PML5E, down to 2 for an EPT PDE.
+    pub level: u8,
+    /// Where the table is that the entry references.
+    pub table: HostPhysicalAddress,
+    /// The permissions of the entry and those above it, as the bits are.
+    pub permissions: EptPermissions,
+}
 
 /// Accessed and dirty flags that a walk must set, kept until the whole access is known to be permitted.
 ///
@@ -67,78 +143,4 @@ pub struct Walk {
     pub translation: Translation,
     /// The flags to set before the access is made or the translation is cached.
     pub updates: FlagUpdates,
-}
-
-/// What a walk asks of a processor's caches, and what it puts there once it has succeeded and set its flags.
-///
-/// Lookups and insertions are under the current tag. `()` caches nothing.
-pub trait WalkCaches {
-    /// The deepest cached structure entry for the address.
-    fn structure(&mut self, address: LinearAddress) -> Option<Structure>;
-
-    /// The cached guest-physical mapping of a page, whatever its permissions: the walk decides.
-    fn guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping>;
-
-    /// The deepest cached EPT structure entry for the address.
-    fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure>;
-
-    /// Forgets a guest-physical mapping whose permissions or dirty flag did not suffice.
-    fn forget_guest_physical(&mut self, address: GuestPhysicalAddress);
-
-    /// Caches the structure entry that the walk of an address used.
-    fn insert_structure(&mut self, address: LinearAddress, structure: Structure);
-
-    /// Caches the guest-physical mapping of an address.
-    fn insert_guest_physical(&mut self, address: GuestPhysicalAddress, mapping: EptMapping);
-
-    /// Caches the EPT structure entry that the walk of an address used.
-    fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure);
-}
-
-impl WalkCaches for () {
-    fn structure(&mut self, _: LinearAddress) -> Option<Structure> {
-        None
-    }
-
-    fn guest_physical(&mut self, _: GuestPhysicalAddress) -> Option<EptMapping> {
-        None
-    }
-
-    fn ept_structure(&mut self, _: GuestPhysicalAddress) -> Option<EptStructure> {
-        None
-    }
-
-    fn forget_guest_physical(&mut self, _: GuestPhysicalAddress) {}
-
-    fn insert_structure(&mut self, _: LinearAddress, _: Structure) {}
-
-    fn insert_guest_physical(&mut self, _: GuestPhysicalAddress, _: EptMapping) {}
-
-    fn insert_ept_structure(&mut self, _: GuestPhysicalAddress, _: EptStructure) {}
-}
-
-/// An entry of the paging-structure caches for linear addresses (SDM 5.10.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Structure {
-    /// The level of the entry that it stands for: 5 for a PML5E, down to 2 for a PDE.
-    pub level: u8,
-    /// The table that the entry references.
-    pub table: HostPhysicalAddress,
-    /// The same table's guest-physical address.
-    pub guest_table: GuestPhysicalAddress,
-    /// R/W and U/S, the AND of the entries so far, and XD, the OR, at their positions in an entry.
-    pub common: u64,
-    /// What EPT permits for the table's page.
-    pub ept_permissions: EptPermissions,
-}
-
-/// An entry of the EPT paging-structure caches (SDM 31.4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EptStructure {
-    /// The level of the EPT entry that it stands for: 5 for an EPT PML5E, down to 2 for an EPT PDE.
-    pub level: u8,
-    /// The table that the entry references.
-    pub table: HostPhysicalAddress,
-    /// The permissions common to the entries so far.
-    pub permissions: EptPermissions,
 }

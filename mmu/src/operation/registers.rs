@@ -238,6 +238,7 @@ impl Registers {
             vpid,
             tag_word: word,
             ept: self.eptp().map(ept_context),
+            pdptes: self.pdptes,
         }
     }
 
@@ -263,5 +264,5 @@ pub(crate) fn ept_context(eptp: u64) -> EptContext {
     let levels = if eptp >> 3 & 7 == 4 { EptLevels::Five } else { EptLevels::Four };
     let mut controls = EptControls::EXECUTE_ONLY | EptControls::PAGES_2M | EptControls::PAGES_1G;
     controls.set(EptControls::ACCESSED_DIRTY, eptp & 1 << 6 != 0);
-    EptContext { root: eptrta(eptp), levels, controls }
+    EptContext { levels, controls, ..EptContext::four_level(eptrta(eptp)) }
 }

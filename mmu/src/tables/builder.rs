@@ -34,7 +34,7 @@ impl Home {
         };
         let access = EptAccess { needs: EptPermissions::empty(), target: EptTarget::Physical, linear: None };
         ept::translate(ram, &ept, 52, address, access, &mut (), &mut FlagUpdates::default())
-            .map(|mapping| mapping.host_physical)
+            .map(|mapping| mapping.host(address))
             .map_err(|_| TablesError::NoHome(address))
     }
 }

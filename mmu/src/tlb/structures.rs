@@ -5,6 +5,7 @@ use super::geometry::StructureGeometry;
 use super::key::{Key, Region};
 use super::tags::{Presence, Tag, Tags};
 use crate::ept::EptPermissions;
+use crate::translation::Rights;
 use crate::walk::{EptStructure, Structure};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 
@@ -15,7 +16,7 @@ impl Entry for Structure {
         level: 0,
         table: HostPhysicalAddress(0),
         guest_table: GuestPhysicalAddress(0),
-        common: 0,
+        rights: Rights::empty(),
         ept_permissions: EptPermissions::empty(),
     };
 
