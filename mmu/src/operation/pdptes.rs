@@ -55,5 +55,5 @@ fn locate(
     let access = EptAccess { needs: EptPermissions::READ, target: EptTarget::Physical, linear: None };
     let width = registers.physical_address_width;
     let mapping = ept::translate(ram, &ept_context(eptp), width, table, access, &mut (), updates)?;
-    Ok(mapping.host_physical)
+    Ok(mapping.host(table))
 }
