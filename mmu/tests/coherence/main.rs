@@ -16,7 +16,7 @@ mod world;
 
 use common::Numbers;
 use edits::Edits;
-use mmu::operation::{Operation, Paging, Performed, Registers};
+use mmu::operation::{Operation, Paging, Performed, Registers, VmxOperation};
 use mmu::tlb::{ArrayGeometry, Geometry, StructureArray, StructureGeometry};
 use mmu::{Fault, PageSize, Privilege, Translator};
 use model::{Model, Outcome};
@@ -72,6 +72,15 @@ fn boot(universe: &Universe, numbers: &mut Numbers) -> Vec<Operation> {
     ]
 }
 
+/// Into VMX operation, into a guest, or out of it.
+fn transition(numbers: &mut Numbers, universe: &Universe, registers: &Registers) -> Operation {
+    match registers.vmx {
+        VmxOperation::Outside => Operation::VmxOnOff,
+        VmxOperation::Root => Operation::VmEntry(universe.entry(numbers)),
+        VmxOperation::NonRoot { .. } => Operation::VmExit(universe.exit(numbers)),
+    }
+}
+
 impl Processor {
     fn new(numbers: &mut Numbers, universe: &Universe) -> Self {
         let geometry = [ample(), in_pieces(), tight()][numbers.below(3) as usize].clone();
@@ -105,6 +114,7 @@ impl Processor {
             Ok(found) => Outcome::Host(found.translation.host(address).0),
             Err(Fault::Page(_)) => Outcome::PageFault,
             Err(Fault::EptViolation(violation)) => Outcome::EptViolation(violation.guest_physical.0),
+            Err(Fault::OutsideRam { .. }) => Outcome::OutsideRam,
             Err(other) => panic!("{other:?}"),
         };
         model.fault(&world.ram, registers, address, outcome);
@@ -112,24 +122,35 @@ impl Processor {
     }
 }
 
+/// A few of the addresses, so that accesses meet again.
+fn some_of(numbers: &mut Numbers, all: Universe) -> Universe {
+    let linear = (0..5).map(|_| numbers.pick(&all.linear)).collect();
+    Universe { linear, ..all }
+}
+
 fn run(seed: u64, steps: u64, forget: Forget) -> Result<(), Incoherence> {
     let mut numbers = Numbers(seed);
     let world = World::new();
-    let (universe, edits) = (world.universe(), Edits::new(&world));
+    let universe = some_of(&mut numbers, world.universe());
+    let edits = Edits::new(&world, &universe);
     let mut processors: Vec<Processor> =
         (0..=numbers.below(4)).map(|_| Processor::new(&mut numbers, &universe)).collect();
     for step in 0..steps {
         let processor = numbers.below(processors.len() as u64) as usize;
         let chosen = &mut processors[processor];
         match numbers.below(16) {
-            0..=9 => {
+            0..=8 => {
                 let registers = chosen.registers;
                 let (found, possible) = chosen.access(&mut numbers, &world, &universe);
                 if !possible.contains(&found) {
                     return Err(Incoherence { step, processor, registers, found, possible });
                 }
             }
-            10..=11 => edits.make(&mut numbers, &world.ram),
+            9 | 10 => edits.make(&mut numbers, &world.ram),
+            11 => {
+                let operation = transition(&mut numbers, &universe, &chosen.registers);
+                chosen.perform(&world, &operation, forget);
+            }
             _ if numbers.one_in(100) => {
                 chosen.perform(&world, &Operation::Reset, forget);
                 for operation in boot(&universe, &mut numbers) {

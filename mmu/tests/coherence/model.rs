@@ -37,6 +37,7 @@ pub enum Outcome {
     Host(u64),
     PageFault,
     EptViolation(u64),
+    OutsideRam,
 }
 
 /// One way through the tables.
@@ -103,7 +104,7 @@ impl Model {
     /// What the fault of an access removes.
     pub fn fault(&mut self, ram: &Ram, registers: &Registers, linear: LinearAddress, outcome: Outcome) {
         let operation = match outcome {
-            Outcome::Host(_) => return,
+            Outcome::Host(_) | Outcome::OutsideRam => return,
             Outcome::PageFault => Operation::PageFault(linear),
             Outcome::EptViolation(address) => {
                 let guest_physical = GuestPhysicalAddress(address);
@@ -124,9 +125,9 @@ fn shift_of(level: u8) -> u32 {
 }
 
 impl Access<'_> {
-    fn load(&self, table: u64, level: u8, address: u64) -> u64 {
+    fn load(&self, table: u64, level: u8, address: u64) -> Option<u64> {
         let index = address >> shift_of(level) & 0x1ff;
-        self.ram.read::<u64>(HostPhysicalAddress(table + 8 * index)).unwrap()
+        self.ram.read::<u64>(HostPhysicalAddress(table + 8 * index)).ok()
     }
 
     /// Whether guest rights and EPT rights let the access through; user-mode, so that W always counts.
@@ -196,9 +197,11 @@ impl Access<'_> {
 
     /// Goes on in a table whose address is host-physical.
     fn through_guest_table(&mut self, mut path: Path, table: u64, level: u8) {
-        let entry = self.load(table, level, self.linear.0);
-        let reserved = entry & NO_EXECUTE != 0 && self.registers.paging.efer & Paging::NXE == 0;
-        if entry & PRESENT == 0 || reserved {
+        let Some(entry) = self.load(table, level, self.linear.0) else {
+            self.outcomes.insert(Outcome::OutsideRam);
+            return;
+        };
+        if entry & PRESENT == 0 || self.sets_reserved_bit(entry, level) {
             self.outcomes.insert(Outcome::PageFault);
             return;
         }
@@ -218,6 +221,17 @@ impl Access<'_> {
         let scope = if global { Scope::Global } else { Scope::Pcid };
         let page = entry & ADDRESS & !size.offset_mask() | self.linear.0 & size.offset_mask();
         self.finish(&path, page, Some(size), scope);
+    }
+
+    /// Tables are taken for tables of other levels when EPT puts another frame in their place.
+    fn sets_reserved_bit(&self, entry: u64, level: u8) -> bool {
+        let execute_disable = self.registers.paging.efer & Paging::NXE == 0;
+        let in_address = match level {
+            4 => LARGE,
+            3 | 2 if entry & LARGE != 0 => (1 << shift_of(level)) - (1 << 13),
+            _ => 0,
+        };
+        entry & in_address != 0 || (execute_disable && entry & NO_EXECUTE != 0)
     }
 
     fn finish(&mut self, path: &Path, page: u64, guest_size: Option<PageSize>, scope: Scope) {
@@ -288,7 +302,7 @@ impl Access<'_> {
     ) -> Option<Translated> {
         let mut made = vec![];
         loop {
-            let entry = self.load(table, level, address);
+            let entry = self.load(table, level, address).unwrap();
             if entry & (READ | WRITE | EXECUTE) == 0 {
                 return None;
             }

@@ -81,6 +81,15 @@ impl World {
         }
     }
 
+    /// The guest-physical addresses that the guests' tables give to a linear one.
+    pub fn targets(&self, address: LinearAddress) -> [u64; 2] {
+        let holds = |&&(linear, _, size, _): &&(u64, u64, PageSize, PagePermissions)| {
+            linear >> size.shift() == address.0 >> size.shift()
+        };
+        let &(_, page, size, _) = PAGES.iter().find(holds).unwrap();
+        [0, 1].map(|number| target(page, size, number) | address.0 & size.offset_mask())
+    }
+
     /// Accesses under every tag, as if no transition ever removed anything: each mapping has twins of the other
     /// classes and tags.
     pub fn fill(&self, numbers: &mut Numbers, translator: &mut Translator) {
@@ -134,11 +143,15 @@ fn guest(ram: &Ram, number: u64) -> PageTables {
     let frames = FrameAllocator::new(GuestPhysicalAddress(TABLES + 0x2_0000 * number), 32);
     let mut tables = PageTables::new(ram, PagingMode::FourLevel, frames, Home::Identity).unwrap();
     for (linear, page, size, permissions) in PAGES {
-        let page = if size == PageSize::Size4K { page + 0x1_0000 * number } else { page };
-        let (linear, page) = (LinearAddress(linear), GuestPhysicalAddress(page));
+        let (linear, page) = (LinearAddress(linear), GuestPhysicalAddress(target(page, size, number)));
         tables.map(ram, linear, page, size.bytes(), size, permissions).unwrap();
     }
     tables
+}
+
+/// Where a guest has a page: the guests share the large ones.
+const fn target(page: u64, size: PageSize, number: u64) -> u64 {
+    if matches!(size, PageSize::Size4K) { page + 0x1_0000 * number } else { page }
 }
 
 /// Room for everything that the tests make. `sizes` of the last array are what large pages are cached in.
