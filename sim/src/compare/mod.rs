@@ -6,6 +6,10 @@
 //! | [`options`] | what a comparison is asked to do |
 //! | [`result`] | what it found out |
 
+mod columns;
+#[cfg(test)]
+mod example;
 pub mod options;
 pub mod result;
+pub mod table;
 pub mod work;

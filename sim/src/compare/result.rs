@@ -30,6 +30,8 @@ pub struct StrategyResult {
     pub name: String,
     /// What it does, in one sentence.
     pub says: String,
+    /// Whether a monitor could use it.
+    pub standing: Standing,
     /// Accesses to memory, instruction fetches included.
     pub accesses: u64,
     /// Accesses whose translation was not in the first level of the TLB.
@@ -78,6 +80,17 @@ pub struct StrategyResult {
     pub findings: Vec<String>,
 }
 
+/// What a strategy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Monitors and kernels can use it.
+    #[default]
+    Strategy,
+    /// It shows what no strategy can beat; no processor offers it.
+    Bound,
+}
+
 /// What an oracle thinks of invalidations and of translations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Judgement {
@@ -123,16 +136,27 @@ impl Comparison {
         }
     }
 
-    /// The strategy that took the fewest cycles, the first of several.
+    /// The strategy that took the fewest cycles, the first of several, of those that are sound and no bound.
     #[must_use]
     pub fn best(&self) -> Option<&StrategyResult> {
-        self.strategies.iter().min_by_key(|strategy| strategy.cycles)
+        let sound = self.strategies.iter().filter(|strategy| strategy.is_sound());
+        sound
+            .filter(|strategy| strategy.standing == Standing::Strategy)
+            .min_by_key(|strategy| strategy.cycles)
     }
 
-    /// Whether a strategy omitted a required invalidation or used a translation that no table ever gave.
+    /// Whether a strategy was not sound.
     #[must_use]
     pub fn finds_something(&self) -> bool {
-        self.strategies.iter().any(|strategy| strategy.missing > 0 || strategy.judgement.incoherent > 0)
+        !self.strategies.iter().all(StrategyResult::is_sound)
+    }
+}
+
+impl StrategyResult {
+    /// Whether it omitted no required invalidation and used no translation that the tables never gave.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.missing == 0 && self.judgement.incoherent == 0
     }
 }
 
