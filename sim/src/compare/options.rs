@@ -12,6 +12,9 @@ pub struct CompareOptions {
     /// Names of the strategies, each perhaps with parameters; the first is the one that others are related to. None
     /// stands for the default list.
     pub strategies: Vec<String>,
+    /// Pages up to which strategies invalidate by address before they invalidate whole contexts; each strategy has its
+    /// own unless it is given.
+    pub threshold: Option<u64>,
     /// Name of the processor whose TLB, caches and latencies are used, or the path of a file that describes one.
     pub processor: String,
     /// Whether every translation and every invalidation is judged.
@@ -43,6 +46,7 @@ impl CompareOptions {
         Self {
             work,
             strategies: Vec::new(),
+            threshold: None,
             processor: Self::PROCESSOR.to_owned(),
             oracle: Oracle::Judges,
             samples: Self::SAMPLES,

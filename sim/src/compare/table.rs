@@ -1,7 +1,7 @@
 //! A comparison on the terminal: one row for each strategy, and what it means in words.
 
 use super::columns::{Cell, Column, table};
-use super::result::{Comparison, StrategyResult};
+use super::result::{Comparison, StrategyResult, words};
 use crate::number::grouped;
 use std::fmt::Write;
 use timing::stack::Cause;
@@ -47,14 +47,19 @@ fn described(lines: &[(&str, String)], width: usize) -> String {
     let indent = " ".repeat(label_width + 2);
     let line = |(label, value): &(&str, String)| {
         let first = format!("{label:<label_width$}  ");
-        let options = textwrap::Options::new(width).initial_indent(&first).subsequent_indent(&indent);
+        let options = options(width).initial_indent(&first).subsequent_indent(&indent);
         textwrap::fill(value, options) + "\n"
     };
     lines.iter().map(line).collect()
 }
 
-fn wrapped(text: &str, width: usize) -> String {
-    textwrap::fill(text, width) + "\n"
+/// The text in lines that break between words only: names have hyphens in them.
+pub(super) fn wrapped(text: &str, width: usize) -> String {
+    textwrap::fill(text, options(width)) + "\n"
+}
+
+fn options<'a>(width: usize) -> textwrap::Options<'a> {
+    textwrap::Options::new(width).word_splitter(textwrap::WordSplitter::NoHyphenation)
 }
 
 /// The table.
@@ -88,7 +93,7 @@ fn best(comparison: &Comparison) -> Option<String> {
         return None;
     }
     if best.cycles >= first.cycles {
-        return Some(format!("{} takes the fewest cycles; no other strategy does better.", first.name));
+        return Some(format!("No sound strategy takes fewer cycles than {}.", first.name));
     }
     let mut text = format!(
         "Best: {} takes {} fewer cycles than {}",
@@ -110,8 +115,7 @@ fn best(comparison: &Comparison) -> Option<String> {
     }
     text.push('.');
     if let Some((cause, saved)) = most_saved(first, best) {
-        let share = percent(saved, first.cycles - best.cycles);
-        let _ = write!(text, " Of these cycles it saves {share} in {}.", label(cause));
+        let _ = write!(text, " It saves the most in {}: {} cycles.", words(cause), grouped(saved));
     }
     Some(text)
 }
@@ -121,11 +125,6 @@ fn most_saved(first: &StrategyResult, best: &StrategyResult) -> Option<(Cause, u
     let pairs = first.cycles_by_cause.iter().zip(best.cycles_by_cause.iter());
     let saved = pairs.map(|((cause, before), (_, after))| (cause, before.saturating_sub(after)));
     saved.max_by_key(|&(_, saved)| saved).filter(|&(_, saved)| saved > 0)
-}
-
-/// The name of a cause in words.
-fn label(cause: Cause) -> String {
-    cause.name().replace('_', " ")
 }
 
 fn percent(part: u64, whole: u64) -> String {
@@ -153,16 +152,17 @@ fn findings(comparison: &Comparison) -> Vec<String> {
     let mut paragraphs = Vec::new();
     for row in &comparison.strategies {
         if !row.is_sound() {
-            let uses = row.judgement.incoherent;
+            let (missing, uses) = (grouped(row.missing), grouped(row.judgement.incoherent));
             paragraphs.push(format!(
-                "{} is not sound: {} required invalidations are missing, and {} uses of a translation agree with no \
-                 state that the tables have had.",
-                row.name,
-                grouped(row.missing),
-                grouped(uses)
+                "{} is not sound. Required invalidations that are missing: {missing}; uses of a translation that the \
+                 tables never gave: {uses}.",
+                row.name
             ));
         }
         paragraphs.extend(row.findings.iter().map(|finding| format!("{}: {finding}", row.name)));
     }
     paragraphs
 }
+
+#[cfg(test)]
+mod tests;
