@@ -63,7 +63,8 @@ pub(super) fn strategy(name: &str, says: &str, cost: u64) -> StrategyResult {
         cycles: cycles_by_cause.total(),
         cycles_relative: 1.0,
         cycles_by_cause,
-        tags: [("guest 0".to_owned(), TagCounts { hits: 16_000_000, misses: 20_000, dropped: 9 })].into(),
+        tags: [("guest 0".to_owned(), TagCounts { accesses: 16_000_000, l1_misses: 20_000, walks: 9 })]
+            .into(),
         occupancy: occupancy(3, cost),
         findings: Vec::new(),
     }
@@ -83,6 +84,7 @@ fn cycles(cost: u64) -> WholeCycles {
 pub(super) fn occupancy(tags: u64, cost: u64) -> Vec<Sample> {
     let sample = |at: u64| Sample {
         instructions: at * 12_345_678 / 60,
+        walks: at * cost,
         entries: (0..tags)
             .map(|tag| {
                 let since = if cost == 0 { at } else { at % (24 / cost) };

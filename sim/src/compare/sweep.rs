@@ -16,6 +16,7 @@ pub use range::{Parameter, RangeError, SweepRange};
 use super::result::Comparison;
 use rayon::prelude::*;
 use serde::Serialize;
+use std::num::NonZeroUsize;
 
 /// How an axis runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -70,21 +71,24 @@ pub struct Point {
 }
 
 impl Sweep {
-    /// Runs a comparison for each value, several at once.
+    /// Runs a comparison for each value, `at_once` of them at once: each needs memory of its own.
     ///
     /// # Errors
     ///
     /// The error of the first value whose comparison fails.
     pub fn run<E: Send>(
         range: &SweepRange,
+        at_once: NonZeroUsize,
         compare: impl Fn(u64) -> Result<Comparison, E> + Sync,
     ) -> Result<Self, E> {
-        let outcomes: Vec<_> = range.values.par_iter().map(|&value| (value, compare(value))).collect();
-        let mut points = Vec::with_capacity(outcomes.len());
-        for (value, outcome) in outcomes {
-            let mut comparison = outcome?;
-            comparison.strategies.iter_mut().for_each(|strategy| strategy.occupancy.clear());
-            points.push(Point { value, comparison });
+        let mut points = Vec::with_capacity(range.values.len());
+        for values in range.values.chunks(at_once.get()) {
+            let outcomes: Vec<_> = values.par_iter().map(|&value| (value, compare(value))).collect();
+            for (value, outcome) in outcomes {
+                let mut comparison = outcome?;
+                comparison.strategies.iter_mut().for_each(|strategy| strategy.occupancy.clear());
+                points.push(Point { value, comparison });
+            }
         }
         let crossings = crossing::all(&points, range.scale);
         Ok(Self { parameter: range.parameter, scale: range.scale, points, crossings })

@@ -7,6 +7,7 @@ use crate::compare::example;
 use crate::compare::sweep::{Sweep, SweepRange};
 use proptest::prelude::*;
 use roxmltree::{Document, Node};
+use std::num::NonZeroUsize;
 
 /// The rectangle that a text takes, or more.
 #[derive(Debug)]
@@ -191,7 +192,7 @@ fn sweep(range: &str, strategies: u64) -> Sweep {
         comparison.relate();
         Ok(comparison)
     };
-    Sweep::run(&range, run).unwrap()
+    Sweep::run(&range, NonZeroUsize::MIN, run).unwrap()
 }
 
 #[test]

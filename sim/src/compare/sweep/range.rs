@@ -136,7 +136,7 @@ impl Parameter {
         match self {
             Self::Processors => u8::MAX as u64,
             Self::Guests | Self::Threads => u16::MAX as u64,
-            Self::Batch => u32::MAX as u64,
+            Self::Batch | Self::Threshold => u32::MAX as u64,
             // Rates are floating-point numbers, which hold integers up to here.
             _ => 1 << 53,
         }
@@ -147,7 +147,7 @@ impl Parameter {
     pub fn set(self, options: &mut CompareOptions, value: u64) {
         let work = &mut options.work;
         match self {
-            Self::Threshold => options.threshold = Some(value),
+            Self::Threshold => options.strategy.threshold = value as u32,
             Self::Quantum => work.quantum = value,
             Self::Processors => work.processors = value as u8,
             Self::Guests => work.guests = value as u16,

@@ -9,6 +9,8 @@ use crate::compare::result::{Standing, StrategyResult};
 use crate::compare::work::WorkOptions;
 use proptest::prelude::*;
 
+const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 fn parsed(text: &str) -> Result<(Scale, Vec<u64>), RangeError> {
     text.parse::<SweepRange>().map(|range| (range.scale, range.values))
 }
@@ -118,7 +120,7 @@ fn run(range: &str, cycles: impl Fn(u64) -> Vec<u64> + Sync) -> Sweep {
         });
         Ok(Comparison { strategies: strategies.collect(), ..Comparison::default() })
     };
-    Sweep::run(&range.parse().unwrap(), comparison).unwrap()
+    Sweep::run(&range.parse().unwrap(), TWO, comparison).unwrap()
 }
 
 fn crossings(sweep: &Sweep) -> Vec<(f64, &str, &str, Rank)> {
@@ -191,7 +193,7 @@ proptest! {
 #[test]
 fn the_first_value_that_fails_is_the_error() {
     let run = |value: u64| if value >= 2 { Err(value) } else { Ok(Comparison::default()) };
-    assert_eq!(Sweep::run(&"guests=1,2,3,4".parse().unwrap(), run), Err(2));
+    assert_eq!(Sweep::run(&"guests=1,2,3,4".parse().unwrap(), TWO, run), Err(2));
 }
 
 #[test]
@@ -229,7 +231,7 @@ fn a_sweep_names_each_strategy_that_is_not_sound_and_where_first() {
 #[test]
 fn a_sweep_as_csv_and_json_has_a_record_for_each_value_and_strategy() {
     let run = |_| -> Result<_, ()> { Ok(example::three()) };
-    let sweep = Sweep::run(&"unmap=0..20:10".parse().unwrap(), run).unwrap();
+    let sweep = Sweep::run(&"unmap=0..20:10".parse().unwrap(), TWO, run).unwrap();
     let bytes = report::to_csv(&sweep).unwrap();
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let header = reader.headers().unwrap().clone();

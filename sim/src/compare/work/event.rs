@@ -47,6 +47,11 @@ pub enum Event {
         /// Why.
         cause: ExitCause,
     },
+    /// The kernel loads CR3 once more with what it holds, and asks to keep nothing of what is cached.
+    Reload {
+        /// The processor.
+        processor: u8,
+    },
     /// An access that the tables refuse. Kernel or monitor answers with the edits that follow; then the access is made
     /// again, at the start of a later [`Event::Run`].
     Fault {
