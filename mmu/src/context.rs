@@ -4,13 +4,15 @@ use crate::ept::EptContext;
 use isa::address::{AccessKind, GuestPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
 
-/// How linear addresses are translated (SDM 5.1.1). 32-bit and PAE paging are not modelled.
+/// How linear addresses are translated (SDM 5.1.1). 32-bit paging is not modelled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PagingMode {
     /// CR0.PG = 0: linear addresses are guest-physical addresses.
     None,
+    /// PAE paging: 32-bit linear addresses, and the entries of the root table in registers.
+    Pae,
     /// 4-level paging: 48-bit linear addresses.
     FourLevel,
     /// 5-level paging: 57-bit linear addresses.
@@ -24,17 +26,20 @@ impl PagingMode {
     pub const fn levels(self) -> u8 {
         match self {
             Self::None => 0,
+            Self::Pae => 3,
             Self::FourLevel => 4,
             Self::FiveLevel => 5,
         }
     }
 
-    /// Whether all bits above the translated ones equal the highest translated one (SDM Vol. 1, 3.3.7.1).
+    /// Whether all bits above the translated ones equal the highest translated one (SDM Vol. 1, 3.3.7.1); under PAE
+    /// paging, whether they are 0.
     #[inline]
     #[must_use]
     pub const fn is_canonical(self, address: LinearAddress) -> bool {
         let unused = match self {
             Self::None => return true,
+            Self::Pae => return address.0 >> 32 == 0,
             Self::FourLevel => 16,
             Self::FiveLevel => 7,
         };
@@ -82,6 +87,8 @@ pub struct Context {
     pub mode: PagingMode,
     /// CR3 bits 51:12: the root table.
     pub cr3: GuestPhysicalAddress,
+    /// The four PDPTE registers, used under PAE paging alone (SDM 5.4.1).
+    pub pdptes: [u64; 4],
     /// Control bits.
     pub controls: Controls,
     /// Privilege of the accesses.
@@ -106,6 +113,7 @@ impl Context {
         Self {
             mode,
             cr3: GuestPhysicalAddress(0),
+            pdptes: [0; 4],
             controls: Controls::all() - optional,
             privilege: Privilege::User,
             physical_address_width: 46,

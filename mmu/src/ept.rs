@@ -53,8 +53,11 @@ bitflags::bitflags! {
 /// Which EPT paging structures translate guest-physical addresses, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct EptContext {
-    /// EPTP bits 51:12: the root table, and with it the EPTRTA that tags TLB entries.
+    /// EPTP bits 51:12: the root table.
     pub root: HostPhysicalAddress,
+    /// Bits 51:12 of the EPTP that tags what is cached, when that is another: in SEAM, translations by the shared
+    /// EPTP are tagged with the private one (SDM 31.4.2).
+    pub tagged_with: Option<HostPhysicalAddress>,
     /// EPTP bits 5:3.
     pub levels: EptLevels,
     /// The rest.
@@ -67,9 +70,17 @@ impl EptContext {
     pub fn four_level(root: HostPhysicalAddress) -> Self {
         Self {
             root,
+            tagged_with: None,
             levels: EptLevels::Four,
             controls: EptControls::EXECUTE_ONLY | EptControls::PAGES_2M | EptControls::PAGES_1G,
         }
+    }
+
+    /// The EPTRTA: bits 51:12 of the EPTP that tags what is cached (SDM 31.4.2).
+    #[inline]
+    #[must_use]
+    pub fn eptrta(&self) -> HostPhysicalAddress {
+        HostPhysicalAddress(self.tagged_with.unwrap_or(self.root).0 & ADDRESS)
     }
 }
 
@@ -166,14 +177,23 @@ pub enum EptMisconfigurationReason {
 /// What EPT says of a guest-physical address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct EptMapping {
-    /// The host-physical address.
+    /// Start of the host-physical page, of [`size`](Self::size) bytes.
     pub host_physical: HostPhysicalAddress,
     /// The size of the EPT page.
     pub size: PageSize,
-    /// The permissions common to all entries.
+    /// The permissions common to all entries, as the bits are.
     pub permissions: EptPermissions,
     /// Whether a write need not set the dirty flag any more.
     pub dirty: Dirty,
+}
+
+impl EptMapping {
+    /// The host-physical address of a guest-physical address in the page.
+    #[inline(always)]
+    #[must_use]
+    pub const fn host(&self, address: GuestPhysicalAddress) -> HostPhysicalAddress {
+        HostPhysicalAddress(self.host_physical.0 | (address.0 & self.size.offset_mask()))
+    }
 }
 
 /// Whether the dirty flag of a page is set, or will be when the walk is committed, or does not exist.
@@ -311,9 +331,8 @@ impl<L: ReferenceLog> EptWalk<'_, L> {
         }
         let flags = self.ept.controls.contains(EptControls::ACCESSED_DIRTY);
         let clear = flags && entry & DIRTY == 0 && !self.access.needs.contains(EptPermissions::WRITE);
-        let frame = entry & ADDRESS & !size.offset_mask();
         Ok(EptMapping {
-            host_physical: HostPhysicalAddress(frame | self.address.0 & size.offset_mask()),
+            host_physical: HostPhysicalAddress(entry & ADDRESS & !size.offset_mask()),
             size,
             permissions,
             dirty: if clear { Dirty::Clear } else { Dirty::Set },

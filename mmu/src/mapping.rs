@@ -34,7 +34,7 @@ impl Space {
     /// The key that accesses in `context` use.
     #[must_use]
     pub fn of(context: &Context) -> Self {
-        let ept = context.ept.map(|ept| HostPhysicalAddress(ept.root.0 & 0x000f_ffff_ffff_f000));
+        let ept = context.ept.map(|ept| ept.eptrta());
         Self { vpid: context.vpid, pcid: context.pcid, ept, word: context.tag_word }
     }
 

@@ -1,21 +1,38 @@
 //! The operations that the manual lists as invalidating cached mappings or as leaving them alone (SDM 5.10.4,
-//! 31.4.3), as values.
+//! 31.4.3), as values, and what a logical processor does at each.
+//!
+//! [`Registers`] are what translation depends on outside memory. [`Registers::perform`] carries an operation out on
+//! them and says which [`Invalidation`](crate::tlb::Invalidation)s hardware makes: exactly those that the manual
+//! requires. What the operation has to remove at least is told independently by [`rules`](crate::rules).
+//!
+//! # Example
+//!
+//! ```
+//! use mmu::operation::{Operation, Paging, Registers};
+//! use mmu::tlb::{Globals, Invalidation, Pcids};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ram = mmu::Ram::new(4096)?;
+//! let mut registers = Registers::outside(Paging::four_level(0x1000));
+//! let performed = registers.perform(&ram, &Operation::MovToCr3(0x2000));
+//! let expected = Invalidation::Vpid { vpid: 0, pcids: Pcids::One(0), globals: Globals::Keep };
+//! assert_eq!(performed.invalidations.as_slice(), [expected]);
+//! assert_eq!(registers.paging.cr3, 0x2000);
+//! # Ok(())
+//! # }
+//! ```
+
+mod invalidations;
+mod pdptes;
+mod refusal;
+mod registers;
+mod transition;
+
+pub use refusal::Refusal;
+pub use registers::{Paging, Performed, Registers, Smm, VmxOperation};
 
 use isa::address::{GuestPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
-
-/// The registers that a transition loads and that translation depends on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-pub struct Paging {
-    /// CR0.
-    pub cr0: u64,
-    /// CR3.
-    pub cr3: u64,
-    /// CR4.
-    pub cr4: u64,
-    /// IA32_EFER.
-    pub efer: u64,
-}
 
 /// INVPCID by type (SDM Vol. 2A).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -112,7 +112,7 @@ pub(crate) fn walk_into<L: ReferenceLog>(
     let walker = Walker { ram, context, address, kind, log, updates };
     match context.mode {
         PagingMode::None => walker.without_paging(),
-        PagingMode::FourLevel | PagingMode::FiveLevel => walker.through_tables(),
+        PagingMode::Pae | PagingMode::FourLevel | PagingMode::FiveLevel => walker.through_tables(),
     }
 }
 
@@ -183,7 +183,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
             None => (guest_physical.without_ept(), EptPermissions::all()),
             Some(ept) => {
                 let mapping = self.through_ept(ept, guest_physical, structure_access(ept))?;
-                (mapping.host_physical, mapping.permissions)
+                (mapping.host(guest_physical), mapping.permissions)
             }
         };
         self.log.record(Reference { dimension: Dimension::Guest, level, host_physical });
@@ -279,7 +279,7 @@ impl<L: ReferenceLog> Walker<'_, L> {
             Some(ept) => {
                 let mapping = self.through_ept(ept, page, final_access(ept, self.kind, rights))?;
                 rights = with_ept(rights, ept, &mapping);
-                (mapping.host_physical, Some(mapping.size))
+                (mapping.host(page), Some(mapping.size))
             }
         };
         let guest_size = guest_size.or(ept_size).unwrap_or(PageSize::Size4K);

@@ -149,6 +149,12 @@ impl<A: PhysicalAddress> FrameAllocator<A> {
         self.free.push(frame);
     }
 
+    /// The first frame that was never handed out.
+    #[must_use]
+    pub const fn next_frame(&self) -> A {
+        self.next
+    }
+
     /// Frames that can still be taken.
     #[must_use]
     pub fn left(&self) -> u64 {

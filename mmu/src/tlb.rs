@@ -8,27 +8,42 @@
 //! free ways. Only single-address invalidations look at entries.
 
 mod array;
+mod caches;
+mod current;
+mod enumerate;
 pub mod geometry;
 mod invalidate;
+mod key;
+mod level;
+mod meaning;
+mod nested;
+mod replacement;
+mod structures;
 mod tags;
 
 #[cfg(test)]
 mod tests;
 
+pub use current::Selected;
 pub use geometry::{
     ArrayGeometry, Geometry, GeometryError, GeometryProblem, Index, Replacement, StructureArray,
     StructureGeometry,
 };
 pub use invalidate::{Dropped, Globals, Invalidation, Pcids, Structures};
+pub use meaning::TagMeaning;
 
-use crate::context::Context;
 use crate::mapping::Space;
-use crate::translation::{PageSize, Requirement, Scope, Translation};
-use array::{Array, Hint};
-use isa::address::{AccessKind, LinearAddress};
+use crate::translation::{PageSize, Requirement, Rights, Scope, Translation};
+use crate::walk::{EptStructure, Structure};
+use array::{Array, Entry, Hint};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use key::{Key, Region};
+use level::{Plan, Probe};
+use nested::Nested;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tags::{Tag, TagPair, Tags};
+use structures::StructureCaches;
+use tags::{CurrentTags, Tag, TagPair, Tags};
 
 /// Which level of the TLB held a translation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -56,15 +71,6 @@ pub enum Lookup {
     Miss,
 }
 
-/// What making another tag current did to the entries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Selected {
-    /// Nothing.
-    AsBefore,
-    /// There was no number left for the tag, and all entries were forgotten.
-    AfterLoss,
-}
-
 /// An entry that lost its way to another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Evicted {
@@ -76,27 +82,21 @@ pub(crate) struct Evicted {
 /// The entries that one insertion evicted: at most one in each level.
 pub(crate) type Evictions = [Option<Evicted>; 2];
 
-/// An array that may hold pages of a size.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    array: u8,
-    size: PageSize,
-}
+impl Entry for Translation {
+    type Address = LinearAddress;
 
-/// Where a level puts pages of a size.
-#[derive(Clone, Debug)]
-struct Plan {
-    /// The size of the pieces: the largest that some array of the level can hold.
-    size: PageSize,
-    /// The arrays that can hold it; none in a geometry without the level.
-    arrays: SmallVec<[u8; 4]>,
-}
+    const NOTHING: Self = Self {
+        linear: LinearAddress(0),
+        host_physical: HostPhysicalAddress(0),
+        size: PageSize::Size4K,
+        guest_size: PageSize::Size4K,
+        rights: Rights::empty(),
+        scope: Scope::Pcid,
+    };
 
-impl Plan {
-    fn new(probes: &[Probe], size: PageSize) -> Self {
-        let held = probes.iter().map(|probe| probe.size).filter(|&held| held <= size).max().unwrap_or(size);
-        let arrays = probes.iter().filter(|probe| probe.size == held).map(|probe| probe.array).collect();
-        Self { size: held, arrays }
+    #[inline(always)]
+    fn origin(&self) -> Option<Region> {
+        Some(Region::page(self.guest_size))
     }
 }
 
@@ -106,18 +106,25 @@ const HINTS: usize = 64;
 /// The index of the second level among the plans; the first levels have the indexes of their [`side`].
 const SECOND: usize = 3;
 
-/// The TLB of one logical processor.
+/// The translations that one logical processor has cached.
 #[derive(Debug)]
 pub struct Tlb {
-    arrays: Vec<Array>,
+    arrays: Vec<Array<Translation>>,
     level1: [Vec<Probe>; 3],
     level2: Vec<Probe>,
+    /// The arrays before this one are of the first levels.
+    first_of_level2: usize,
+    /// The arrays of the second level that include the first levels.
+    inclusive: SmallVec<[usize; 8]>,
     /// By level, then by page size.
     plans: [[Plan; 3]; 4],
     /// Where pages were found lately in the first levels under the current tag, by the low bits of the page number.
     hints: Box<[[Hint; HINTS]; 3]>,
+    structures: StructureCaches<Structure>,
+    nested: Nested,
+    ept_structures: StructureCaches<EptStructure>,
     tags: Tags,
-    current: TagPair,
+    current: CurrentTags,
     space: Space,
     clock: u64,
     /// How often all entries were forgotten for want of tags.
@@ -133,37 +140,35 @@ impl Tlb {
     pub fn new(geometry: &Geometry) -> Result<Self, GeometryError> {
         geometry.validate()?;
         let mut arrays = Vec::new();
-        let mut build = |level: &[ArrayGeometry]| -> Vec<Probe> {
-            let mut probes = Vec::new();
-            for shape in level {
-                let array = arrays.len() as u8;
-                arrays.push(Array::new(shape));
-                probes.extend(shape.page_sizes.iter().map(|&size| Probe { array, size }));
-            }
-            probes.sort_by_key(|probe| probe.size);
-            probes
+        let data = level::build(&geometry.level1_data, &mut arrays);
+        let store = if geometry.level1_store.is_empty() {
+            data.clone()
+        } else {
+            level::build(&geometry.level1_store, &mut arrays)
         };
-        let data = build(&geometry.level1_data);
-        let store =
-            if geometry.level1_store.is_empty() { data.clone() } else { build(&geometry.level1_store) };
-        let instruction = build(&geometry.level1_instruction);
-        let level2 = build(&geometry.level2);
-        let space = Space::default();
-        let mut tags = Tags::default();
-        let current = tags.pair(space).unwrap_or_default();
-        let plans = [&data, &store, &instruction, &level2]
-            .map(|probes| PageSize::ALL.map(|size| Plan::new(probes, size)));
-        let level1 = [data, store, instruction];
-        let hints = Box::new([[Hint::NONE; HINTS]; 3]);
-        Ok(Self { arrays, level1, level2, plans, hints, tags, current, space, clock: 1, losses: 0 })
-    }
-
-    /// Makes the tag of `context` the current one. Nothing is invalidated.
-    pub fn select(&mut self, context: &Context) -> Selected {
-        let losses = self.losses;
-        self.space = Space::of(context);
-        self.refresh_tags();
-        if losses == self.losses { Selected::AsBefore } else { Selected::AfterLoss }
+        let instruction = level::build(&geometry.level1_instruction, &mut arrays);
+        let first_of_level2 = arrays.len();
+        let level2 = level::build(&geometry.level2, &mut arrays);
+        let inclusive = (first_of_level2..).zip(&geometry.level2).filter(|(_, shape)| shape.inclusive);
+        let mut tlb = Self {
+            arrays,
+            plans: [&data, &store, &instruction, &level2].map(|probes| Plan::all(probes)),
+            level1: [data, store, instruction],
+            level2,
+            first_of_level2,
+            inclusive: inclusive.map(|(array, _)| array).collect(),
+            hints: Box::new([[Hint::NONE; HINTS]; 3]),
+            structures: StructureCaches::new(&geometry.structures),
+            nested: Nested::new(&geometry.guest_physical),
+            ept_structures: StructureCaches::new(&geometry.ept_structures),
+            tags: Tags::default(),
+            current: CurrentTags::default(),
+            space: Space::default(),
+            clock: 1,
+            losses: 0,
+        };
+        tlb.refresh_tags();
+        Ok(tlb)
     }
 
     /// Looks for the translation of `address` under the current tag. A hit in the second level moves a copy into
@@ -200,10 +205,10 @@ impl Tlb {
     ) -> Option<&Translation> {
         self.clock += 1;
         let (probe, slot) = self.level1[side(kind)].iter().find_map(|&probe| {
-            let array = &self.arrays[usize::from(probe.array)];
-            array.slot_of(probe.size, address, self.current).map(|slot| (probe, slot))
+            let array = &self.arrays[probe.index()];
+            array.slot_of(probe.region(), address, self.current.translations).map(|slot| (probe, slot))
         })?;
-        let array = &mut self.arrays[usize::from(probe.array)];
+        let array = &mut self.arrays[probe.index()];
         if HINT {
             self.hints[side(kind)][hint_index(address)] = array.hint(address, slot, probe.array);
         }
@@ -218,8 +223,8 @@ impl Tlb {
         requirement: Requirement,
     ) -> (Lookup, Option<Evicted>) {
         let held = self.level2.iter().find_map(|probe| {
-            let array = &mut self.arrays[usize::from(probe.array)];
-            let slot = array.slot_of(probe.size, address, self.current)?;
+            let array = &mut self.arrays[probe.index()];
+            let slot = array.slot_of(probe.region(), address, self.current.translations)?;
             Some(*array.touch(slot, self.clock))
         });
         let Some(translation) = held else { return (Lookup::Miss, None) };
@@ -242,7 +247,12 @@ impl Tlb {
         self.level1[side(kind)]
             .iter()
             .chain(&self.level2)
-            .find_map(|probe| self.arrays[usize::from(probe.array)].peek(probe.size, address, self.current))
+            .find_map(|probe| {
+                let array = &self.arrays[probe.index()];
+                array
+                    .slot_of(probe.region(), address, self.current.translations)
+                    .map(|slot| *array.peek(slot))
+            })
             .filter(|translation| requirement.allows(translation.rights))
     }
 
@@ -257,8 +267,9 @@ impl Tlb {
         kind: AccessKind,
         translation: Translation,
     ) -> Evictions {
-        let first = self.insert_into(side(kind), address, translation);
+        // The second level first: what it evicts from the first levels is not the new entry.
         let second = self.insert_into(SECOND, address, translation);
+        let first = self.insert_into(side(kind), address, translation);
         [first, second]
     }
 
@@ -269,86 +280,67 @@ impl Tlb {
         address: LinearAddress,
         translation: Translation,
     ) -> Option<Evicted> {
-        let Plan { size, arrays } = &self.plans[level][translation.size as usize];
-        let translation =
-            if *size == translation.size { translation } else { translation.narrowed(address, *size) };
+        let plan = &self.plans[level][translation.size as usize];
+        let translation = translation.narrowed(address, plan.size);
         let tag = match translation.scope {
-            Scope::Pcid => self.current.own,
-            Scope::Global => self.current.global,
+            Scope::Pcid => self.current.translations.own,
+            Scope::Global => self.current.translations.global,
         };
-        // Several arrays may hold the size: the one with the more expendable way takes the entry.
-        let candidate = |&array: &u8| {
-            let array = usize::from(array);
-            (array, self.arrays[array].candidate(*size, address, tag, &self.tags))
-        };
-        let (array, way) = match arrays.as_slice() {
-            [] => return None,
-            [array] => candidate(array),
-            several => several.iter().map(candidate).min_by_key(|(_, way)| way.rank)?,
-        };
-        self.arrays[array].replace(way, translation, tag, self.clock, &mut self.tags)
+        let region = Region::page(plan.size);
+        let candidate = |array: usize| self.arrays[array].candidate(region, address, tag, &self.tags);
+        let (array, way) = plan.place(candidate, |way| way.rank)?;
+        let key = Key::new(address.0, region, tag);
+        let evicted = self.arrays[array].replace(way, translation, key, self.clock, &mut self.tags)?;
+        let (tag, address) = (evicted.tag(), LinearAddress(evicted.address()));
+        let mut region = self.arrays[array].region(evicted);
+        if self.inclusive.contains(&array) {
+            region = self.drop_from_level1(address, region, tag);
+        }
+        Some(Evicted { tag, address, size: region.page_size() })
+    }
+
+    /// Drops from the first levels what an inclusive second level has lost; returns the largest region dropped.
+    #[inline(never)]
+    fn drop_from_level1(&mut self, address: LinearAddress, lost: Region, tag: Tag) -> Region {
+        let arrays = self.arrays[..self.first_of_level2].iter_mut();
+        arrays.map(|array| array.drop_overlapping(address, lost, tag, &mut self.tags)).fold(lost, Region::max)
     }
 
     /// Whether translations with a tag are used in `space`.
     pub(crate) fn is_used_in(&self, tag: Tag, space: Space) -> bool {
-        self.tags.meaning(tag).is_none_or(|meaning| meaning.includes(space))
+        self.tags.meaning(tag).is_none_or(|meaning| meaning.translates_in(space))
     }
 
-    /// Number of entries that a lookup under some tag can still find.
+    /// Number of translations that a lookup under some tag can still find.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.tags.entries()
+        let mut held = Dropped::default();
+        self.tags.occupied().for_each(|(meaning, entries)| held.add(meaning, entries));
+        held.entries
     }
 
-    /// Drops the entries for an address that the current tag finds.
+    /// Drops the translations of an address that the current tag finds.
     pub(crate) fn drop_current(&mut self, address: LinearAddress) {
+        let TagPair { own, global } = self.current.translations;
         for array in &mut self.arrays {
-            for tag in [self.current.own, self.current.global] {
-                array.drop_page(address, tag, &mut self.tags);
+            for tag in [own, global] {
+                array.drop_address(address, tag, &mut self.tags);
             }
         }
     }
 
     /// The size of the largest page that one entry covers.
     pub(crate) fn reach(&self) -> PageSize {
-        let used = |size: &PageSize| self.arrays.iter().any(|array| array.uses(*size));
+        let used = |size: &PageSize| self.arrays.iter().any(|array| array.uses(Region::page(*size)));
         PageSize::ALL.into_iter().rev().find(used).unwrap_or(PageSize::Size4K)
     }
 
     /// The size of the page around `address` beyond which an invalidation of the address removes nothing.
     pub(crate) fn invalidation_reach(&self, address: LinearAddress) -> PageSize {
-        let pieces = |size: &PageSize| self.arrays.iter().any(|array| array.may_hold_pieces(address, *size));
+        let pieces = |size: &PageSize| {
+            self.arrays.iter().any(|array| array.may_hold_pieces(address, Region::page(*size)))
+        };
         PageSize::ALL.into_iter().rev().find(pieces).map_or(self.reach(), |size| size.max(self.reach()))
-    }
-
-    /// Gives the current space tags that are not retired.
-    fn refresh_tags(&mut self) {
-        let found = self.tags.pair(self.space).or_else(|| {
-            self.collect();
-            self.tags.pair(self.space)
-        });
-        let pair = found.unwrap_or_else(|| self.forget_all());
-        if pair != self.current {
-            self.current = pair;
-            *self.hints = [[Hint::NONE; HINTS]; 3];
-        }
-    }
-
-    /// Makes the numbers of retired and unused tags available again.
-    fn collect(&mut self) {
-        self.tags.retire_unused();
-        for array in &mut self.arrays {
-            array.free_retired(&self.tags);
-        }
-        self.tags.recycle();
-    }
-
-    /// Forgets every entry, so that all numbers are available again.
-    fn forget_all(&mut self) -> TagPair {
-        self.losses += 1;
-        self.tags.retire(|_| true);
-        self.collect();
-        self.tags.pair(self.space).unwrap_or_default()
     }
 }
 

@@ -1,58 +1,29 @@
 //! One set-associative array.
 
-use super::Evicted;
-use super::geometry::{ArrayGeometry, Index, Replacement};
+use super::geometry::{ArrayGeometry, Index, StructureArray};
+use super::key::{Address, Key, Region};
+use super::replacement::Policy;
 use super::tags::{Tag, TagPair, Tags};
-use crate::translation::{PageSize, Rights, Scope, Translation};
-use isa::address::{HostPhysicalAddress, LinearAddress};
+use crate::translation::PageSize;
+use isa::address::LinearAddress;
 
-/// Page number, page size and tag in one word; 0 is a free way.
-///
-/// Bits 63:19 are linear-address bits 56:12 (with the bits below the page size 0), bits 18:17 the size, bits 16:1 the
-/// tag, bit 0 is 1. Bits 63:57 of a canonical address equal bit 56.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Key(u64);
+/// What stands behind a key.
+pub(super) trait Entry: Copy {
+    /// What the keys of these entries are made of.
+    type Address: Address;
 
-impl Key {
-    const FREE: Self = Self(0);
+    /// What stands behind a free key.
+    const NOTHING: Self;
 
-    #[inline(always)]
-    const fn new(address: LinearAddress, size: PageSize, tag: Tag) -> Self {
-        let page = (address.0 & !size.offset_mask()) << 7;
-        Self(page | (size as u64) << 17 | (tag.0 as u64) << 1 | 1)
-    }
-
-    const fn tag(self) -> Tag {
-        Tag((self.0 >> 1) as u16)
-    }
-
-    const fn size(self) -> PageSize {
-        PageSize::ALL[(self.0 >> 17 & 3) as usize]
-    }
-
-    const fn address(self) -> LinearAddress {
-        LinearAddress((self.0 as i64 >> 7) as u64 & !0xfff)
-    }
+    /// The size of what the tables map where this entry is from, when the entry may be a piece of it.
+    fn origin(&self) -> Option<Region>;
 }
 
-/// What stands behind a key; meaningless behind a free one.
 #[derive(Clone, Copy, Debug)]
-struct Payload {
-    translation: Translation,
+struct Payload<E> {
+    entry: E,
     stamp: u64,
 }
-
-const NOTHING: Payload = Payload {
-    translation: Translation {
-        linear: LinearAddress(0),
-        host_physical: HostPhysicalAddress(0),
-        size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
-        rights: Rights::empty(),
-        scope: Scope::Pcid,
-    },
-    stamp: 0,
-};
 
 /// Where a page was found lately. It still is there if the key is.
 #[derive(Clone, Copy, Debug)]
@@ -91,46 +62,63 @@ impl Rank {
 
 /// The entries of one array.
 #[derive(Debug)]
-pub(super) struct Array {
+pub(super) struct Array<E> {
     keys: Vec<Key>,
-    payloads: Vec<Payload>,
+    payloads: Vec<Payload<E>>,
     ways: usize,
     set_mask: u64,
     set_bits: u32,
     index: Index,
-    replacement: Replacement,
-    /// Ways in use by page size, those of retired tags among them.
-    used: [u32; 3],
-    /// Of those, the pieces of larger guest pages, in buckets by guest page.
+    policy: Policy,
+    /// The regions that keys have, by their code.
+    regions: [Region; Region::CODES],
+    /// Ways in use by the code of their region, those of retired tags among them.
+    used: [u32; Region::CODES],
+    /// Of those, the pieces of larger pages, in buckets by larger page.
     pieces: Vec<u32>,
 }
 
-/// Buckets for pieces of larger guest pages.
+/// No piece is of a larger page.
+const LARGEST_PAGE: Region = Region::page(PageSize::Size1G);
+
+/// Buckets for pieces of larger pages.
 const BUCKETS: usize = 1024;
 
-const fn bucket(address: LinearAddress, guest_size: PageSize) -> usize {
-    (address.0 >> guest_size.shift()) as usize % BUCKETS
+const fn bucket(address: u64, origin: Region) -> usize {
+    (address >> origin.shift()) as usize % BUCKETS
 }
 
-impl Array {
+impl<E: Entry> Array<E> {
+    /// An array of pages.
     pub(super) fn new(shape: &ArrayGeometry) -> Self {
-        let slots = shape.sets as usize * shape.ways as usize;
+        let policy = Policy::new(shape.replacement, shape.sets);
+        Self::build(shape.sets, shape.ways, shape.index, policy, Region::PAGES)
+    }
+
+    /// An array of paging-structure entries of one level.
+    pub(super) fn of_structures(shape: StructureArray, region: Region) -> Self {
+        Self::build(shape.sets, shape.ways, Index::LowBits, Policy::Lru, [region; Region::CODES])
+    }
+
+    fn build(sets: u32, ways: u32, index: Index, policy: Policy, regions: [Region; Region::CODES]) -> Self {
+        let slots = sets as usize * ways as usize;
         Self {
             keys: vec![Key::FREE; slots],
-            payloads: vec![NOTHING; slots],
-            ways: shape.ways as usize,
-            set_mask: u64::from(shape.sets) - 1,
-            set_bits: shape.sets.trailing_zeros(),
-            index: shape.index,
-            replacement: shape.replacement,
-            used: [0; 3],
+            payloads: vec![Payload { entry: E::NOTHING, stamp: 0 }; slots],
+            ways: ways as usize,
+            set_mask: u64::from(sets) - 1,
+            set_bits: sets.trailing_zeros(),
+            index,
+            policy,
+            regions,
+            used: [0; Region::CODES],
             pieces: vec![0; BUCKETS],
         }
     }
 
     #[inline(always)]
-    fn first_slot(&self, address: LinearAddress, size: PageSize) -> usize {
-        let page = address.0 >> size.shift();
+    fn first_slot(&self, address: u64, region: Region) -> usize {
+        let page = address >> region.shift();
         let set = match self.index {
             Index::LowBits => page,
             Index::XorOfTwoSlices => page ^ page >> self.set_bits,
@@ -138,21 +126,35 @@ impl Array {
         (set & self.set_mask) as usize * self.ways
     }
 
-    /// Where the translation of `address` in a page of `size` is.
+    /// Where the entry of `address` for a region is under one of two tags.
     #[inline]
-    pub(super) fn slot_of(&self, size: PageSize, address: LinearAddress, tags: TagPair) -> Option<usize> {
-        if self.used[size as usize] == 0 {
+    pub(super) fn slot_of(&self, region: Region, address: E::Address, tags: TagPair) -> Option<usize> {
+        if !self.uses(region) {
             return None;
         }
-        let (own, global) = (Key::new(address, size, tags.own), Key::new(address, size, tags.global));
-        let first = self.first_slot(address, size);
+        let address = address.bits();
+        let (own, global) = (Key::new(address, region, tags.own), Key::new(address, region, tags.global));
+        let first = self.first_slot(address, region);
         let set = &self.keys[first..first + self.ways];
         set.iter().position(|&key| key == own || key == global).map(|way| first + way)
     }
 
-    /// The translation of a hint, if it still is where it was.
+    /// As [`slot_of`](Self::slot_of), under one tag.
+    #[inline]
+    pub(super) fn slot_under(&self, region: Region, address: E::Address, tag: Tag) -> Option<usize> {
+        if !self.uses(region) {
+            return None;
+        }
+        let address = address.bits();
+        let wanted = Key::new(address, region, tag);
+        let first = self.first_slot(address, region);
+        let set = &self.keys[first..first + self.ways];
+        set.iter().position(|&key| key == wanted).map(|way| first + way)
+    }
+
+    /// The entry of a hint, if it still is where it was.
     #[inline(always)]
-    pub(super) fn find_hinted(&mut self, hint: &Hint, clock: u64) -> Option<&Translation> {
+    pub(super) fn find_hinted(&mut self, hint: &Hint, clock: u64) -> Option<&E> {
         let slot = hint.slot as usize;
         if *self.keys.get(slot)? != hint.key {
             return None;
@@ -166,25 +168,26 @@ impl Array {
         Hint { page: address.page(), key: self.keys[slot], slot: slot as u32, array }
     }
 
-    /// The translation in a slot, which becomes the most recently used.
+    /// The entry in a slot, which becomes the most recently used.
     #[inline(always)]
-    pub(super) fn touch(&mut self, slot: usize, clock: u64) -> &Translation {
+    pub(super) fn touch(&mut self, slot: usize, clock: u64) -> &E {
         let payload = &mut self.payloads[slot];
-        if self.replacement == Replacement::Lru {
+        if self.policy.is_by_use() {
             payload.stamp = clock;
+            self.policy.used(slot, self.ways);
         }
-        &payload.translation
+        &payload.entry
     }
 
-    /// As [`find`](Self::find), without a trace.
-    pub(super) fn peek(&self, size: PageSize, address: LinearAddress, tags: TagPair) -> Option<Translation> {
-        Some(self.payloads[self.slot_of(size, address, tags)?].translation)
+    /// The entry in a slot, without a trace.
+    pub(super) fn peek(&self, slot: usize) -> &E {
+        &self.payloads[slot].entry
     }
 
     /// The way that an entry for `address` would take.
-    pub(super) fn candidate(&self, size: PageSize, address: LinearAddress, tag: Tag, tags: &Tags) -> Way {
-        let wanted = Key::new(address, size, tag);
-        let first = self.first_slot(address, size);
+    pub(super) fn candidate(&self, region: Region, address: E::Address, tag: Tag, tags: &Tags) -> Way {
+        let wanted = Key::new(address.bits(), region, tag);
+        let first = self.first_slot(address.bits(), region);
         let range = first..first + self.ways;
         let mut best = Way { slot: first, rank: Rank(u64::MAX) };
         for (way, (&key, payload)) in self.keys[range.clone()].iter().zip(&self.payloads[range]).enumerate() {
@@ -198,38 +201,45 @@ impl Array {
                 best = Way { slot, rank };
             }
         }
-        best
+        if best.rank == Rank::LOSES_NOTHING {
+            return best;
+        }
+        self.policy.victim(first, self.ways).map_or(best, |slot| {
+            let rank = Rank(self.payloads[slot].stamp);
+            Way { slot, rank }
+        })
     }
 
-    /// Puts a translation into the way of a [`candidate`](Self::candidate).
+    /// Puts an entry into the way of a [`candidate`](Self::candidate); returns the key of an entry that was lost.
     pub(super) fn replace(
         &mut self,
         way: Way,
-        translation: Translation,
-        tag: Tag,
+        entry: E,
+        key: Key,
         clock: u64,
         tags: &mut Tags,
-    ) -> Option<Evicted> {
+    ) -> Option<Key> {
         let evicted = self.free(way.slot, tags).filter(|_| way.rank != Rank::LOSES_NOTHING);
-        self.keys[way.slot] = Key::new(translation.linear, translation.size, tag);
-        self.payloads[way.slot] = Payload { translation, stamp: clock };
-        self.used[translation.size as usize] += 1;
-        if translation.guest_size > translation.size {
-            self.pieces[bucket(translation.linear, translation.guest_size)] += 1;
+        self.keys[way.slot] = key;
+        self.payloads[way.slot] = Payload { entry, stamp: clock };
+        self.policy.inserted(way.slot, self.ways);
+        self.used[key.code()] += 1;
+        if let Some(origin) = entry.origin().filter(|&origin| origin > self.region(key)) {
+            self.pieces[bucket(key.address(), origin)] += 1;
         }
-        tags.entry_added(tag);
+        tags.entry_added(key.tag());
         evicted
     }
 
-    /// Frees a way; returns what was in it, unless its tag was retired.
+    /// Frees a way; returns the key that it had, unless the tag was retired.
     #[inline]
-    fn free(&mut self, slot: usize, tags: &mut Tags) -> Option<Evicted> {
+    fn free(&mut self, slot: usize, tags: &mut Tags) -> Option<Key> {
         let key = self.vacate(slot)?;
         if tags.is_retired(key.tag()) {
             return None;
         }
         tags.entry_removed(key.tag());
-        Some(Evicted { tag: key.tag(), address: key.address(), size: key.size() })
+        Some(key)
     }
 
     #[inline]
@@ -238,40 +248,84 @@ impl Array {
         if key == Key::FREE {
             return None;
         }
-        let Translation { linear, guest_size, size, .. } = self.payloads[slot].translation;
-        self.used[size as usize] -= 1;
-        if guest_size > size {
-            self.pieces[bucket(linear, guest_size)] -= 1;
+        self.used[key.code()] -= 1;
+        if let Some(origin) = self.payloads[slot].entry.origin().filter(|&origin| origin > self.region(key)) {
+            self.pieces[bucket(key.address(), origin)] -= 1;
         }
         Some(key)
     }
 
-    /// Drops the entries of the pages around `address` under one tag; returns how many.
-    pub(super) fn drop_page(&mut self, address: LinearAddress, tag: Tag, tags: &mut Tags) -> u64 {
+    pub(super) const fn region(&self, key: Key) -> Region {
+        self.regions[key.code()]
+    }
+
+    /// Drops the entries around `address` under one tag; returns how many.
+    pub(super) fn drop_address(&mut self, address: E::Address, tag: Tag, tags: &mut Tags) -> u64 {
         let mut dropped = 0;
-        for size in PageSize::ALL {
-            if let Some(slot) = self.slot_of(size, address, TagPair { own: tag, global: tag }) {
+        for code in 0..Region::CODES {
+            if self.used[code] != 0
+                && let Some(slot) = self.slot_under(self.regions[code], address, tag)
+            {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }
         dropped
     }
 
-    /// Drops every entry that is a piece of a guest page around `address` and whose tag is listed.
-    pub(super) fn drop_pieces(&mut self, address: LinearAddress, listed: &[Tag], tags: &mut Tags) -> u64 {
-        if !PageSize::ALL.into_iter().any(|size| self.may_hold_pieces(address, size)) {
+    /// Drops every entry that is a piece of a larger page around `address` and whose tag is listed.
+    pub(super) fn drop_pieces(&mut self, address: E::Address, listed: &[Tag], tags: &mut Tags) -> u64 {
+        if listed.is_empty() || !Region::PAGES.iter().any(|&origin| self.may_hold_pieces(address, origin)) {
             return 0;
         }
         let mut dropped = 0;
         for slot in 0..self.keys.len() {
-            let translation = self.payloads[slot].translation;
-            let same_page = (translation.linear.0 ^ address.0) & !translation.guest_size.offset_mask() == 0;
             let key = self.keys[slot];
-            if key != Key::FREE && same_page && listed.binary_search(&key.tag()).is_ok() {
+            let near = Key::differ(key.address(), address.bits()) & !LARGEST_PAGE.offset_mask() == 0;
+            if near && key != Key::FREE && listed.contains(&key.tag()) && self.is_around(slot, address) {
                 dropped += u64::from(self.free(slot, tags).is_some());
             }
         }
         dropped
+    }
+
+    /// Whether the entry in a slot, or the larger page that it is a piece of, is used for `address`.
+    pub(super) fn is_around(&self, slot: usize, address: E::Address) -> bool {
+        let key = self.keys[slot];
+        let region = self.region(key);
+        let whole = self.payloads[slot].entry.origin().map_or(region, |origin| origin.max(region));
+        Key::differ(key.address(), address.bits()) & !whole.offset_mask() == 0
+    }
+
+    /// Drops the entries under one tag that overlap the region around `address`; returns the largest region among it
+    /// and theirs.
+    pub(super) fn drop_overlapping(
+        &mut self,
+        address: E::Address,
+        around: Region,
+        tag: Tag,
+        tags: &mut Tags,
+    ) -> Region {
+        let mut largest = around;
+        for region in self.regions.into_iter().filter(|&region| region >= around) {
+            if let Some(slot) = self.slot_under(region, address, tag) {
+                self.free(slot, tags);
+                largest = largest.max(region);
+            }
+        }
+        if self.regions.into_iter().any(|region| region < around && self.uses(region)) {
+            self.drop_inside(address, around, tag, tags);
+        }
+        largest
+    }
+
+    fn drop_inside(&mut self, address: E::Address, around: Region, tag: Tag, tags: &mut Tags) {
+        for slot in 0..self.keys.len() {
+            let key = self.keys[slot];
+            let inside = Key::differ(key.address(), address.bits()) & !around.offset_mask() == 0;
+            if key != Key::FREE && key.tag() == tag && inside {
+                self.free(slot, tags);
+            }
+        }
     }
 
     /// Frees the ways of retired tags.
@@ -284,13 +338,20 @@ impl Array {
         }
     }
 
-    /// Whether pages of a size may be in the array.
-    pub(super) const fn uses(&self, size: PageSize) -> bool {
-        self.used[size as usize] != 0
+    /// The slots in use, those of retired tags among them, with the tag, the first address and the region of each.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Tag, E::Address, Region)> + '_ {
+        let used = self.keys.iter().enumerate().filter(|&(_, &key)| key != Key::FREE);
+        used.map(|(slot, &key)| (slot, key.tag(), E::Address::from_bits(key.address()), self.region(key)))
     }
 
-    /// Whether pieces of the guest page of a size around `address` may be in the array.
-    pub(super) fn may_hold_pieces(&self, address: LinearAddress, guest_size: PageSize) -> bool {
-        guest_size != PageSize::Size4K && self.pieces[bucket(address, guest_size)] != 0
+    /// Whether entries for a region may be in the array.
+    #[inline(always)]
+    pub(super) const fn uses(&self, region: Region) -> bool {
+        self.used[region.code()] != 0
+    }
+
+    /// Whether pieces of the larger page of a size around `address` may be in the array.
+    pub(super) fn may_hold_pieces(&self, address: E::Address, origin: Region) -> bool {
+        origin != Region::PAGES[0] && self.pieces[bucket(address.bits(), origin)] != 0
     }
 }

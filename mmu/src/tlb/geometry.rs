@@ -86,6 +86,10 @@ pub struct ArrayGeometry {
     /// Which way of a set is given up.
     #[serde(default)]
     pub replacement: Replacement,
+    /// Whether the first levels hold nothing that this array of the second level has lost: what it evicts, they lose
+    /// too. Without the property the levels lose entries on their own.
+    #[serde(default)]
+    pub inclusive: bool,
 }
 
 /// How a page number, in units of its own page size, selects a set.
@@ -109,6 +113,13 @@ pub enum Replacement {
     Lru,
     /// The one inserted first.
     Fifo,
+    /// The one that a binary tree over the ways points at, whose nodes point away from the ways used last.
+    TreePlru,
+    /// Any, by a generator of the array's own.
+    Random {
+        /// Where the generator starts. Equal seeds make equal choices.
+        seed: u64,
+    },
 }
 
 /// A field of a [`Geometry`] that cannot be.
@@ -142,6 +153,12 @@ pub enum GeometryProblem {
     /// More arrays than the simulator has names for.
     #[error("{0} arrays are more than 8")]
     Arrays(usize),
+    /// A number of ways that a tree cannot decide between.
+    #[error("tree_plru needs a power of two of ways, not {0}")]
+    WaysOfTree(u32),
+    /// An inclusive array that is not of the second level.
+    #[error("only arrays of level2 include others")]
+    Inclusive,
 }
 
 impl ArrayGeometry {
@@ -149,15 +166,13 @@ impl ArrayGeometry {
     #[must_use]
     pub fn new(page_sizes: &[PageSize], sets: u32, ways: u32) -> Self {
         let (index, replacement) = (Index::default(), Replacement::default());
-        Self { page_sizes: page_sizes.to_vec(), sets, ways, index, replacement }
+        Self { page_sizes: page_sizes.to_vec(), sets, ways, index, replacement, inclusive: false }
     }
 
     fn validate(&self) -> Result<(), (&'static str, GeometryProblem)> {
-        if !self.sets.is_power_of_two() || self.sets > 1 << 16 {
-            return Err(("sets", GeometryProblem::Sets(self.sets)));
-        }
-        if !(1..=128).contains(&self.ways) {
-            return Err(("ways", GeometryProblem::Ways(self.ways)));
+        validate_shape(self.sets, self.ways)?;
+        if self.replacement == Replacement::TreePlru && !self.ways.is_power_of_two() {
+            return Err(("ways", GeometryProblem::WaysOfTree(self.ways)));
         }
         if self.page_sizes.is_empty() {
             return Err(("page_sizes", GeometryProblem::NoPageSize));
@@ -193,17 +208,51 @@ impl Geometry {
         for (name, level) in self.levels() {
             validate_level(name, level)?;
         }
-        Ok(())
+        self.structures.validate("structures")?;
+        self.ept_structures.validate("ept_structures")
     }
 
-    fn levels(&self) -> [(&'static str, &[ArrayGeometry]); 4] {
+    fn levels(&self) -> [(&'static str, &[ArrayGeometry]); 5] {
         [
             ("level1_instruction", &self.level1_instruction),
             ("level1_data", &self.level1_data),
             ("level1_store", &self.level1_store),
             ("level2", &self.level2),
+            ("guest_physical", &self.guest_physical),
         ]
     }
+}
+
+impl StructureGeometry {
+    /// The caches that exist, with the level of their entries, the lowest level first.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (u8, StructureArray)> {
+        self.named().into_iter().filter_map(|(level, _, array)| array.map(|array| (level, array)))
+    }
+
+    const fn named(&self) -> [(u8, &'static str, Option<StructureArray>); 4] {
+        [(2, "pde", self.pde), (3, "pdpte", self.pdpte), (4, "pml4e", self.pml4e), (5, "pml5e", self.pml5e)]
+    }
+
+    fn validate(&self, name: &'static str) -> Result<(), GeometryError> {
+        for (_, level, array) in self.named() {
+            let Some(array) = array else { continue };
+            validate_shape(array.sets, array.ways).map_err(|(field, problem)| GeometryError {
+                field: format!("{name}.{level}.{field}"),
+                problem,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn validate_shape(sets: u32, ways: u32) -> Result<(), (&'static str, GeometryProblem)> {
+    if !sets.is_power_of_two() || sets > 1 << 16 {
+        return Err(("sets", GeometryProblem::Sets(sets)));
+    }
+    if !(1..=128).contains(&ways) {
+        return Err(("ways", GeometryProblem::Ways(ways)));
+    }
+    Ok(())
 }
 
 fn validate_level(name: &'static str, level: &[ArrayGeometry]) -> Result<(), GeometryError> {
@@ -216,8 +265,12 @@ fn validate_level(name: &'static str, level: &[ArrayGeometry]) -> Result<(), Geo
             field: format!("{name}[{index}].{field}"),
             problem,
         })?;
+        if array.inclusive && name != "level2" {
+            let field = format!("{name}[{index}].inclusive");
+            return Err(GeometryError { field, problem: GeometryProblem::Inclusive });
+        }
     }
-    let optional = matches!(name, "level1_store" | "level2");
+    let optional = matches!(name, "level1_store" | "level2" | "guest_physical");
     let holds_4k = level.iter().any(|array| array.page_sizes.contains(&PageSize::Size4K));
     if holds_4k || (optional && level.is_empty()) { Ok(()) } else { Err(error(GeometryProblem::No4K)) }
 }

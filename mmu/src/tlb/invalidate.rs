@@ -1,7 +1,8 @@
 //! Invalidation: which entries an operation removes, as a value.
 
 use super::Tlb;
-use super::tags::TagMeaning;
+use super::meaning::{Group, Store, TagMeaning};
+use super::tags::Tag;
 use crate::mapping::Space;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
@@ -133,11 +134,33 @@ pub struct Dropped {
     pub guest_physical: u64,
 }
 
+/// What of the entries of one tag an invalidation covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Extent {
+    /// None.
+    Nothing,
+    /// Those that are used for the address of the invalidation, and the other pieces of the page around it.
+    Address,
+    /// All.
+    Everything,
+}
+
+impl Dropped {
+    /// Counts entries of a tag.
+    pub(super) const fn add(&mut self, meaning: TagMeaning, entries: u64) {
+        match meaning.store() {
+            Store::Translations => self.entries += entries,
+            Store::Structures => self.structures += entries,
+            Store::GuestPhysical | Store::EptStructures => self.guest_physical += entries,
+        }
+    }
+}
+
 impl Invalidation {
     /// Whether a translation that is used in `space` may be covered.
     pub(crate) fn covers_space(&self, space: Space) -> bool {
-        let Space { vpid, ept, word, .. } = space;
-        self.covers(TagMeaning::Pcid(space)) || self.covers(TagMeaning::Global { vpid, ept, word })
+        let used = [TagMeaning::Pcid(space), TagMeaning::globals_of(space)];
+        used.into_iter().any(|meaning| self.extent(meaning) != Extent::Nothing)
     }
 
     /// The linear address of an invalidation that covers one page.
@@ -149,54 +172,113 @@ impl Invalidation {
         }
     }
 
-    /// Whether translations with this tag are covered, as far as the tag decides.
-    pub(super) fn covers(&self, meaning: TagMeaning) -> bool {
+    /// The guest-physical address of an invalidation that covers one page.
+    pub(super) const fn guest_physical_address(&self) -> Option<GuestPhysicalAddress> {
+        match *self {
+            Self::GuestPhysical { address, .. } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The only tags that can be covered, where the invalidation names them.
+    pub(super) const fn group(&self) -> Option<Group> {
+        match *self {
+            Self::Address { vpid, .. } | Self::Vpid { vpid, .. } => Some(Group::Vpid(vpid)),
+            Self::Combined { space, .. } => Some(Group::Vpid(space.vpid)),
+            Self::GuestPhysical { .. } => Some(Group::GuestPhysical),
+            _ => None,
+        }
+    }
+
+    /// What of the entries of a tag is covered.
+    pub(super) fn extent(&self, meaning: TagMeaning) -> Extent {
+        if !self.covers(meaning) {
+            return Extent::Nothing;
+        }
+        let structures = meaning.store() == Store::Structures;
+        match self {
+            Self::Address { structures: Structures::All, .. } | Self::Word { .. } if structures => {
+                Extent::Everything
+            }
+            Self::Address { .. } | Self::Combined { .. } | Self::GuestPhysical { .. } => Extent::Address,
+            Self::Word { address: Some(_), .. } => Extent::Address,
+            _ => Extent::Everything,
+        }
+    }
+
+    /// Whether entries of a tag may be covered.
+    fn covers(&self, meaning: TagMeaning) -> bool {
+        match *self {
+            Self::Everything => true,
+            Self::EptRoots => meaning.ept().is_some(),
+            Self::EptRoot { root } => meaning.ept() == Some(eptrta(root)),
+            Self::GuestPhysical { root, .. } => {
+                meaning.space().is_none() && meaning.ept() == Some(eptrta(root))
+            }
+            _ => meaning.space().is_some_and(|space| self.covers_linear(meaning, space)),
+        }
+    }
+
+    /// Whether linear or combined mappings of a tag may be covered.
+    fn covers_linear(&self, meaning: TagMeaning, space: Space) -> bool {
         match *self {
             Self::Address { vpid, pcids, globals, .. } | Self::Vpid { vpid, pcids, globals } => {
-                meaning.vpid() == vpid && covers_pcid(meaning, pcids, globals)
+                space.vpid == vpid && covers_pcid(meaning, pcids, globals)
             }
-            Self::NonzeroVpids => meaning.vpid() != 0,
-            Self::Vpids => true,
-            Self::Combined { space, .. } => meaning.includes(space),
-            Self::GuestPhysical { .. } => false,
+            Self::NonzeroVpids => space.vpid != 0,
+            Self::Combined { space, .. } => {
+                space.ept.is_some()
+                    && (meaning.translates_in(space) || meaning == TagMeaning::Structures(space))
+            }
             Self::Word { word, compare, globals, .. } => {
-                (meaning.word() ^ word) & compare == 0
+                (space.word ^ word) & compare == 0
                     && (globals == Globals::Drop || !matches!(meaning, TagMeaning::Global { .. }))
             }
-            Self::EptRoot { root } => meaning.ept() == Some(root.page()),
-            Self::EptRoots => meaning.ept().is_some(),
-            Self::Everything => true,
+            _ => true,
         }
     }
 }
 
 fn covers_pcid(meaning: TagMeaning, pcids: Pcids, globals: Globals) -> bool {
-    match (meaning, pcids) {
-        (TagMeaning::Global { .. }, _) => globals == Globals::Drop,
-        (TagMeaning::Pcid(Space { pcid, .. }), Pcids::One(one)) => pcid == one,
-        (TagMeaning::Pcid(_), Pcids::All) => true,
+    match (meaning.space(), pcids) {
+        _ if matches!(meaning, TagMeaning::Global { .. }) => globals == Globals::Drop,
+        (Some(space), Pcids::One(pcid)) => space.pcid == pcid,
+        (_, Pcids::One(_)) => false,
+        (_, Pcids::All) => true,
     }
+}
+
+/// EPTP bits 51:12.
+pub(super) const fn eptrta(root: HostPhysicalAddress) -> HostPhysicalAddress {
+    HostPhysicalAddress(root.0 & 0x000f_ffff_ffff_f000)
 }
 
 impl Tlb {
     /// Removes the entries that `invalidation` covers, and no others.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
-        let entries = match invalidation.address() {
-            Some(address) => self.drop_address(invalidation, address),
-            None => self.tags.retire(|meaning| invalidation.covers(meaning)),
-        };
-        self.refresh_tags();
-        Dropped { entries, ..Dropped::default() }
+        let (mut dropped, around) = self.tags.invalidate(&invalidation, self.current);
+        if let Some(address) = invalidation.address() {
+            dropped.entries += self.drop_translations(address, &around.translations);
+            dropped.structures += self.structures.drop_address(address, &around.structures, &mut self.tags);
+        }
+        if let Some(address) = invalidation.guest_physical_address() {
+            let Self { nested, ept_structures, tags, .. } = self;
+            dropped.guest_physical += nested.drop_address(address, &around.guest_physical, tags);
+            dropped.guest_physical += ept_structures.drop_address(address, &around.ept_structures, tags);
+        }
+        if !self.tags.are_live(self.current) {
+            self.refresh_tags();
+        }
+        dropped
     }
 
-    fn drop_address(&mut self, invalidation: Invalidation, address: LinearAddress) -> u64 {
-        let tags = self.tags.matching(|meaning| invalidation.covers(meaning));
+    fn drop_translations(&mut self, address: LinearAddress, tags: &[Tag]) -> u64 {
         let mut dropped = 0;
         for array in &mut self.arrays {
-            for &tag in &tags {
-                dropped += array.drop_page(address, tag, &mut self.tags);
+            for &tag in tags {
+                dropped += array.drop_address(address, tag, &mut self.tags);
             }
-            dropped += array.drop_pieces(address, &tags, &mut self.tags);
+            dropped += array.drop_pieces(address, tags, &mut self.tags);
         }
         dropped
     }

@@ -1,76 +1,102 @@
-//! Tags: VPID, PCID and EPTRTA as one small number.
+//! Tags: what entries are cached under, as one small number.
 
+use super::invalidate::{Dropped, Extent, Invalidation};
+use super::meaning::{Group, Store, TagMeaning};
 use crate::mapping::Space;
-use isa::address::HostPhysicalAddress;
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
-/// What a tag stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum TagMeaning {
-    /// Translations of one PCID.
-    Pcid(Space),
-    /// Global translations, of every PCID.
-    Global { vpid: u16, ept: Option<HostPhysicalAddress>, word: u32 },
-}
-
-impl TagMeaning {
-    /// Whether translations with this meaning are used in `space`.
-    pub(crate) fn includes(self, space: Space) -> bool {
-        match self {
-            Self::Pcid(own) => own == space,
-            Self::Global { vpid, ept, word } => vpid == space.vpid && ept == space.ept && word == space.word,
-        }
-    }
-
-    pub(crate) const fn vpid(self) -> u16 {
-        match self {
-            Self::Pcid(space) => space.vpid,
-            Self::Global { vpid, .. } => vpid,
-        }
-    }
-
-    pub(crate) const fn word(self) -> u32 {
-        match self {
-            Self::Pcid(space) => space.word,
-            Self::Global { word, .. } => word,
-        }
-    }
-
-    pub(crate) const fn ept(self) -> Option<HostPhysicalAddress> {
-        match self {
-            Self::Pcid(space) => space.ept,
-            Self::Global { ept, .. } => ept,
-        }
-    }
-}
-
-/// An interned [`TagMeaning`]. Tag 0 is never handed out.
+/// An interned [`TagMeaning`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, PartialOrd, Ord)]
 pub(crate) struct Tag(pub(crate) u16);
 
-/// The tags that a lookup accepts: that of the PCID, and that of the global translations beside it.
+impl Tag {
+    /// Never handed out: no entry has it.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+/// The tags that a lookup of a translation accepts: that of the PCID, and that of the global ones beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct TagPair {
     pub(crate) own: Tag,
     pub(crate) global: Tag,
 }
 
+/// The tags of what the current context uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct CurrentTags {
+    pub(super) translations: TagPair,
+    pub(super) structures: Tag,
+    pub(super) guest_physical: Tag,
+    pub(super) ept_structures: Tag,
+}
+
+impl CurrentTags {
+    fn all(&self) -> [Tag; 5] {
+        let TagPair { own, global } = self.translations;
+        [own, global, self.structures, self.guest_physical, self.ept_structures]
+    }
+}
+
+/// Whether a TLB has a store, and needs tags for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Presence {
+    Absent,
+    Present,
+}
+
+/// The optional stores of a TLB.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// `None` when retired or never used.
-    meaning: Option<TagMeaning>,
-    entries: u32,
+pub(super) struct Presences {
+    pub(super) structures: Presence,
+    pub(super) guest_physical: Presence,
+    pub(super) ept_structures: Presence,
+}
+
+/// Tags of which an invalidation covers the entries around an address, by store.
+#[derive(Debug, Default)]
+pub(super) struct AddressTags {
+    pub(super) translations: SmallVec<[Tag; 8]>,
+    pub(super) structures: SmallVec<[Tag; 8]>,
+    pub(super) guest_physical: SmallVec<[Tag; 1]>,
+    pub(super) ept_structures: SmallVec<[Tag; 1]>,
+}
+
+impl AddressTags {
+    fn push(&mut self, store: Store, tag: Tag) {
+        match store {
+            Store::Translations => self.translations.push(tag),
+            Store::Structures => self.structures.push(tag),
+            Store::GuestPhysical => self.guest_physical.push(tag),
+            Store::EptStructures => self.ept_structures.push(tag),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// No entry has it.
+    Free,
+    /// It has a meaning, and entries perhaps.
+    Live(TagMeaning),
+    /// Entries may have it, and none of them is found any more.
+    Retired,
 }
 
 /// The table of tags.
 #[derive(Debug)]
 pub(crate) struct Tags {
     by_meaning: FxHashMap<TagMeaning, Tag>,
-    slots: Vec<Slot>,
+    /// The live tags.
+    groups: FxHashMap<Group, Vec<Tag>>,
+    states: Vec<State>,
+    /// Entries of live tags.
+    counts: Vec<u32>,
+    /// Whether a tag is retired: what an insertion asks of each way.
+    retired: Vec<bool>,
+    any_retired: bool,
     free: Vec<Tag>,
     limit: usize,
-    /// Whether some entry may have a retired tag.
-    any_retired: bool,
 }
 
 impl Default for Tags {
@@ -80,19 +106,42 @@ impl Default for Tags {
 }
 
 impl Tags {
-    /// A table with numbers below `limit`, which is at least 3 and at most 2^16.
+    /// A table with numbers below `limit`, which is at least 6 and at most 2^16.
     pub(crate) fn with_limit(limit: usize) -> Self {
-        let never_used = Slot { meaning: None, entries: 0 };
-        let slots = vec![never_used];
-        Self { by_meaning: FxHashMap::default(), slots, free: Vec::new(), limit, any_retired: false }
+        Self {
+            by_meaning: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            states: vec![State::Free],
+            counts: vec![0],
+            retired: vec![false],
+            any_retired: false,
+            free: Vec::new(),
+            limit,
+        }
     }
 
     /// The tags of a space, or `None` when there are no numbers left.
-    pub(crate) fn pair(&mut self, space: Space) -> Option<TagPair> {
+    pub(super) fn current(&mut self, space: Space, present: Presences) -> Option<CurrentTags> {
         let own = self.intern(TagMeaning::Pcid(space))?;
-        let global =
-            self.intern(TagMeaning::Global { vpid: space.vpid, ept: space.ept, word: space.word })?;
-        Some(TagPair { own, global })
+        let global = self.intern(TagMeaning::globals_of(space))?;
+        let structures = self.intern_for(present.structures, Some(TagMeaning::Structures(space)))?;
+        let nested = space.ept.map(|ept| TagMeaning::GuestPhysical { ept });
+        let guest_physical = self.intern_for(present.guest_physical, nested)?;
+        let nested = space.ept.map(|ept| TagMeaning::EptStructures { ept });
+        let ept_structures = self.intern_for(present.ept_structures, nested)?;
+        Some(CurrentTags {
+            translations: TagPair { own, global },
+            structures,
+            guest_physical,
+            ept_structures,
+        })
+    }
+
+    fn intern_for(&mut self, store: Presence, meaning: Option<TagMeaning>) -> Option<Tag> {
+        match (store, meaning) {
+            (Presence::Present, Some(meaning)) => self.intern(meaning),
+            (Presence::Absent, _) | (_, None) => Some(Tag::NONE),
+        }
     }
 
     fn intern(&mut self, meaning: TagMeaning) -> Option<Tag> {
@@ -100,90 +149,174 @@ impl Tags {
             return Some(tag);
         }
         let tag = self.free.pop().or_else(|| self.unused())?;
-        self.slots[usize::from(tag.0)] = Slot { meaning: Some(meaning), entries: 0 };
+        self.states[index(tag)] = State::Live(meaning);
+        self.counts[index(tag)] = 0;
         self.by_meaning.insert(meaning, tag);
+        self.groups.entry(meaning.group()).or_default().push(tag);
         Some(tag)
     }
 
     fn unused(&mut self) -> Option<Tag> {
-        let number = self.slots.len();
+        let number = self.states.len();
         if number >= self.limit {
             return None;
         }
-        self.slots.push(Slot { meaning: None, entries: 0 });
+        self.states.push(State::Free);
+        self.counts.push(0);
+        self.retired.push(false);
         u16::try_from(number).ok().map(Tag)
     }
 
     /// What a tag stands for, unless it is retired.
     pub(crate) fn meaning(&self, tag: Tag) -> Option<TagMeaning> {
-        self.slots[usize::from(tag.0)].meaning
+        match self.states[index(tag)] {
+            State::Live(meaning) => Some(meaning),
+            State::Free | State::Retired => None,
+        }
     }
 
     /// Whether entries with this tag can no longer be found.
     #[inline(always)]
     pub(crate) fn is_retired(&self, tag: Tag) -> bool {
-        self.any_retired && self.slots[usize::from(tag.0)].meaning.is_none()
+        self.any_retired && self.retired[index(tag)]
     }
 
-    /// Retires the tags that `covers` holds for; returns the number of entries that can no longer be found.
-    pub(crate) fn retire(&mut self, covers: impl Fn(TagMeaning) -> bool) -> u64 {
-        let Self { by_meaning, slots, any_retired, .. } = self;
-        let mut dropped = 0;
-        by_meaning.retain(|&meaning, tag| {
-            let slot = &mut slots[usize::from(tag.0)];
-            // A tag without entries has nothing to forget.
-            if !covers(meaning) || slot.entries == 0 {
-                return true;
+    /// Whether all of these tags are live still.
+    pub(super) fn are_live(&self, tags: CurrentTags) -> bool {
+        tags.all().iter().all(|&tag| tag == Tag::NONE || self.meaning(tag).is_some())
+    }
+
+    /// Retires the tags all of whose entries an invalidation covers, and tells those of which it covers entries
+    /// around an address.
+    ///
+    /// On the way, tags that no entry has are forgotten, unless they are `current`: so the next invalidation does
+    /// not look at them.
+    pub(super) fn invalidate(
+        &mut self,
+        invalidation: &Invalidation,
+        current: CurrentTags,
+    ) -> (Dropped, AddressTags) {
+        let (mut dropped, mut around) = (Dropped::default(), AddressTags::default());
+        let mut groups = core::mem::take(&mut self.groups);
+        let mut examine = |tags: &mut Vec<Tag>| {
+            tags.retain(|&tag| self.survives(tag, invalidation, current, &mut dropped, &mut around));
+        };
+        match invalidation.group() {
+            Some(group) => groups.entry(group).and_modify(&mut examine),
+            None => {
+                groups.values_mut().for_each(examine);
+                groups.retain(|_, tags| !tags.is_empty());
+                self.groups = groups;
+                return (dropped, around);
             }
-            dropped += u64::from(slot.entries);
-            *slot = Slot { meaning: None, entries: 0 };
-            *any_retired = true;
-            false
-        });
-        dropped
+        };
+        self.groups = groups;
+        (dropped, around)
     }
 
-    /// The tags that `covers` holds for.
-    pub(crate) fn matching(&self, covers: impl Fn(TagMeaning) -> bool) -> Vec<Tag> {
-        let matches = self.by_meaning.iter().filter(|(meaning, _)| covers(**meaning));
-        let mut tags: Vec<Tag> = matches.map(|(_, &tag)| tag).collect();
-        tags.sort_unstable();
-        tags
+    /// Applies an invalidation to one live tag; says whether it stays live.
+    fn survives(
+        &mut self,
+        tag: Tag,
+        invalidation: &Invalidation,
+        current: CurrentTags,
+        dropped: &mut Dropped,
+        around: &mut AddressTags,
+    ) -> bool {
+        let State::Live(meaning) = self.states[index(tag)] else { return false };
+        let entries = self.counts[index(tag)];
+        if entries == 0 {
+            let stays = current.all().contains(&tag);
+            if !stays {
+                self.release(tag, meaning);
+            }
+            return stays;
+        }
+        match invalidation.extent(meaning) {
+            Extent::Nothing => true,
+            Extent::Address => {
+                around.push(meaning.store(), tag);
+                true
+            }
+            Extent::Everything => {
+                dropped.add(meaning, u64::from(entries));
+                self.retire(tag, meaning);
+                false
+            }
+        }
     }
 
+    /// Forgets the meaning of a tag that no entry has.
+    fn release(&mut self, tag: Tag, meaning: TagMeaning) {
+        self.by_meaning.remove(&meaning);
+        self.states[index(tag)] = State::Free;
+        self.free.push(tag);
+    }
+
+    /// Forgets the meaning of a tag that entries have.
+    fn retire(&mut self, tag: Tag, meaning: TagMeaning) {
+        self.by_meaning.remove(&meaning);
+        self.states[index(tag)] = State::Retired;
+        self.counts[index(tag)] = 0;
+        self.retired[index(tag)] = true;
+        self.any_retired = true;
+    }
+
+    #[inline]
     pub(crate) fn entry_added(&mut self, tag: Tag) {
-        self.slots[usize::from(tag.0)].entries += 1;
+        self.counts[index(tag)] += 1;
     }
 
+    #[inline]
     pub(crate) fn entry_removed(&mut self, tag: Tag) {
-        let slot = &mut self.slots[usize::from(tag.0)];
-        slot.entries = slot.entries.saturating_sub(1);
+        let count = &mut self.counts[index(tag)];
+        *count = count.saturating_sub(1);
     }
 
-    pub(crate) fn entries(&self) -> u64 {
-        self.slots.iter().map(|slot| u64::from(slot.entries)).sum()
+    /// The live tags that entries have, with the number of those.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (TagMeaning, u64)> + '_ {
+        self.states.iter().zip(&self.counts).filter_map(|(&state, &entries)| match state {
+            State::Live(meaning) if entries != 0 => Some((meaning, u64::from(entries))),
+            _ => None,
+        })
     }
 
-    /// Retires the tags that no entry has.
-    pub(crate) fn retire_unused(&mut self) {
-        let Self { by_meaning, slots, .. } = self;
-        by_meaning.retain(|_, tag| {
-            let slot = &mut slots[usize::from(tag.0)];
-            if slot.entries == 0 {
-                slot.meaning = None;
-            }
-            slot.entries != 0
+    /// Forgets the meanings that no entry has.
+    pub(super) fn release_unused(&mut self) {
+        let mut groups = core::mem::take(&mut self.groups);
+        groups.retain(|_, tags| {
+            tags.retain(|&tag| match self.states[index(tag)] {
+                State::Live(meaning) if self.counts[index(tag)] == 0 => {
+                    self.release(tag, meaning);
+                    false
+                }
+                _ => true,
+            });
+            !tags.is_empty()
         });
+        self.groups = groups;
     }
 
     /// Makes the retired tags available again. No entry may hold one.
-    pub(crate) fn recycle(&mut self) {
+    pub(super) fn recycle(&mut self) {
         self.any_retired = false;
-        self.free.clear();
-        for (number, slot) in self.slots.iter().enumerate().skip(1).rev() {
-            if slot.meaning.is_none() {
+        for number in 0..self.states.len() {
+            if self.states[number] == State::Retired {
+                self.states[number] = State::Free;
+                self.retired[number] = false;
                 self.free.push(Tag(number as u16));
             }
         }
     }
+
+    /// How many meanings an invalidation may have to look at.
+    #[cfg(test)]
+    pub(super) fn live(&self) -> usize {
+        self.by_meaning.len()
+    }
+}
+
+#[inline(always)]
+const fn index(tag: Tag) -> usize {
+    tag.0 as usize
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::context::PagingMode;
+use crate::context::{Context, PagingMode};
 use crate::translation::Rights;
 use isa::address::HostPhysicalAddress;
 
@@ -59,7 +59,7 @@ fn want_of_tags_forgets_everything_and_mixes_nothing() {
         assert!(found.is_none_or(|found| found % 20 == u64::from(pcid)), "{found:?} is of another PCID");
         tlb.insert(PAGE, AccessKind::Read, translation(serial));
         assert_eq!(peek(&tlb, pcid), Some(serial));
-        assert_ne!(tlb.current.own, tlb.current.global);
+        assert_ne!(tlb.current.translations.own, tlb.current.translations.global);
     }
     assert!(losses > 10);
 }
@@ -85,4 +85,20 @@ fn an_invalidation_counts_the_entries_of_each_level() {
         3
     );
     assert_eq!(tlb.entries(), 0);
+}
+
+#[test]
+fn tags_without_entries_are_forgotten_by_the_next_invalidation() {
+    let mut tlb = Tlb::new(&Geometry::functional()).unwrap();
+    for pcid in 0..1000 {
+        tlb.select(&context(pcid));
+    }
+    let everything = tlb.tags.live();
+    assert!(everything > 1000);
+    tlb.invalidate(Invalidation::Vpids);
+    assert_eq!(tlb.tags.live(), 2, "those of the current space stay");
+    for pcid in 0..1000 {
+        tlb.select(&context(pcid));
+    }
+    assert!(tlb.tags.live() <= everything, "and their numbers are used again");
 }

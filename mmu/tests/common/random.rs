@@ -41,6 +41,7 @@ pub fn context(numbers: &mut Numbers) -> Context {
     let ept_frame = GUEST_FRAMES + numbers.below(EPT_FRAMES);
     let ept = numbers.one_in(2).then(|| EptContext {
         root: HostPhysicalAddress(ept_frame * 4096),
+        tagged_with: None,
         levels: numbers.pick(&[EptLevels::Four, EptLevels::Five]),
         controls: EptControls::from_bits_truncate(numbers.next() as u8 | numbers.pick(&[0, 0x1c])),
     });
@@ -53,6 +54,7 @@ pub fn context(numbers: &mut Numbers) -> Context {
             PagingMode::None,
         ]),
         cr3: GuestPhysicalAddress(numbers.below(GUEST_FRAMES) * 4096),
+        pdptes: [0; 4],
         controls: Controls::from_bits_truncate(some | numbers.pick(&[0, 0x42])),
         privilege: numbers.pick(&[Privilege::User, Privilege::Supervisor]),
         physical_address_width: numbers.pick(&[36, 46, 52]),

@@ -1,0 +1,52 @@
+//! What a walk asks of the caches, and what it puts there.
+
+use super::Tlb;
+use super::tags::Tag;
+use crate::ept::EptMapping;
+use crate::walk::{EptStructure, Structure, WalkCaches};
+use isa::address::{GuestPhysicalAddress, LinearAddress};
+
+impl WalkCaches for Tlb {
+    #[inline]
+    fn structure(&mut self, address: LinearAddress) -> Option<Structure> {
+        self.clock += 1;
+        self.structures.deepest(address, self.current.structures, self.clock)
+    }
+
+    #[inline]
+    fn guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping> {
+        self.clock += 1;
+        self.nested.find(address, self.current.guest_physical, self.clock)
+    }
+
+    #[inline]
+    fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
+        self.clock += 1;
+        self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
+    }
+
+    fn forget_guest_physical(&mut self, address: GuestPhysicalAddress) {
+        self.nested.forget(address, self.current.guest_physical, &mut self.tags);
+    }
+
+    fn insert_structure(&mut self, address: LinearAddress, structure: Structure) {
+        let Self { structures, current, clock, tags, .. } = self;
+        if current.structures != Tag::NONE {
+            structures.insert(address, structure.level, structure, current.structures, *clock, tags);
+        }
+    }
+
+    fn insert_guest_physical(&mut self, address: GuestPhysicalAddress, mapping: EptMapping) {
+        let Self { nested, current, clock, tags, .. } = self;
+        if current.guest_physical != Tag::NONE {
+            nested.insert(address, mapping, current.guest_physical, *clock, tags);
+        }
+    }
+
+    fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure) {
+        let Self { ept_structures, current, clock, tags, .. } = self;
+        if current.ept_structures != Tag::NONE {
+            ept_structures.insert(address, structure.level, structure, current.ept_structures, *clock, tags);
+        }
+    }
+}

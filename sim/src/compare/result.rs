@@ -1,0 +1,148 @@
+//! What a comparison found out: one set of counts for each strategy, all from the same work.
+
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use timing::stack::WholeCycles;
+
+/// The result of a comparison.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Comparison {
+    /// Instructions of the work, of all threads together.
+    pub instructions: u64,
+    /// Accesses to memory of the work, instruction fetches included.
+    pub accesses: u64,
+    /// The processor whose TLB, caches and latencies were used.
+    pub processor: String,
+    /// The work in words: a label and a value a line.
+    #[serde(serialize_with = "in_order")]
+    pub workload: Vec<(String, String)>,
+    /// What each strategy cost, in the order in which they were asked for.
+    pub strategies: Vec<StrategyResult>,
+}
+
+/// What one strategy cost.
+///
+/// Counts are sums over all processors.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct StrategyResult {
+    /// The name by which the strategy is asked for.
+    pub name: String,
+    /// What it does, in one sentence.
+    pub says: String,
+    /// Accesses to memory, instruction fetches included.
+    pub accesses: u64,
+    /// Accesses whose translation was not in the first level of the TLB.
+    pub l1_misses: u64,
+    /// Page walks.
+    pub walks: u64,
+    /// References to memory in page walks.
+    pub walk_refs: u64,
+    /// Those to guest paging structures.
+    pub walk_refs_guest: u64,
+    /// Those to EPT paging structures.
+    pub walk_refs_ept: u64,
+    /// Walks that began at a cached paging-structure entry, where that is counted.
+    pub structure_hits: Option<u64>,
+    /// Guest-physical addresses whose translation was cached, where that is counted.
+    pub nested_hits: Option<u64>,
+    /// Invalidating operations that were executed: instructions, and transitions that invalidate.
+    pub invalidations: u64,
+    /// The same by kind, such as `INVLPG` or `INVVPID 1`.
+    pub invalidations_by: BTreeMap<String, u64>,
+    /// Interprocessor interrupts sent.
+    pub ipis: u64,
+    /// VM exits.
+    pub exits: u64,
+    /// Page faults and EPT violations.
+    pub faults: u64,
+    /// Cached mappings that invalidations dropped.
+    pub entries_dropped: u64,
+    /// Those of them that were still valid and were filled again with the same translation.
+    pub over_invalidated: u64,
+    /// Invalidations that the architecture required and the strategy omitted, each shown by a translation that was used.
+    pub missing: u64,
+    /// What the oracle found; all 0 if it was switched off.
+    pub judgement: Judgement,
+    /// Cycles of all processors together.
+    pub cycles: u64,
+    /// Cycles, where the first strategy has 1.
+    pub cycles_relative: f64,
+    /// Cycles by cause; they sum to `cycles`.
+    pub cycles_by_cause: WholeCycles,
+    /// Counts for each address space: the processes by name, and the monitor.
+    pub tags: BTreeMap<String, TagCounts>,
+    /// How many entries each tag had in the TLBs, over time.
+    pub occupancy: Vec<Sample>,
+    /// What the oracle has to say, each as a readable paragraph; there are at most so many that a person reads them.
+    pub findings: Vec<String>,
+}
+
+/// What an oracle thinks of invalidations and of translations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Invalidations that removed a stale mapping which could have been used.
+    pub required: u64,
+    /// Invalidations that removed nothing stale.
+    pub redundant: u64,
+    /// Mappings that were dropped while they were valid.
+    pub valid_dropped: u64,
+    /// Uses of a stale mapping that the architecture permits, because nothing has yet required it to be gone.
+    pub in_window: u64,
+    /// Uses of a translation that belongs to no state that the tables have had under the tag.
+    pub incoherent: u64,
+}
+
+/// What the translations of one address space cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TagCounts {
+    /// Accesses.
+    pub accesses: u64,
+    /// Those whose translation was not in the first level of the TLB.
+    pub l1_misses: u64,
+    /// Those that needed a page walk.
+    pub walks: u64,
+}
+
+/// The TLBs at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Sample {
+    /// Instructions of the work until then.
+    pub instructions: u64,
+    /// Page walks until then.
+    pub walks: u64,
+    /// Entries of each tag; a tag that is not listed has none.
+    #[serde(serialize_with = "in_order")]
+    pub entries: Vec<(String, u64)>,
+}
+
+impl Comparison {
+    /// Sets [`StrategyResult::cycles_relative`] of all strategies; each is 1 if the first strategy took no cycles.
+    pub fn relate(&mut self) {
+        let base = self.strategies.first().map_or(0, |first| first.cycles);
+        for strategy in &mut self.strategies {
+            strategy.cycles_relative = if base == 0 { 1.0 } else { strategy.cycles as f64 / base as f64 };
+        }
+    }
+
+    /// The strategy that took the fewest cycles, the first of several.
+    #[must_use]
+    pub fn best(&self) -> Option<&StrategyResult> {
+        self.strategies.iter().min_by_key(|strategy| strategy.cycles)
+    }
+
+    /// Whether a strategy omitted a required invalidation or used a translation that no table ever gave.
+    #[must_use]
+    pub fn finds_something(&self) -> bool {
+        self.strategies.iter().any(|strategy| strategy.missing > 0 || strategy.judgement.incoherent > 0)
+    }
+}
+
+/// Pairs as a map, in the order in which they stand.
+fn in_order<K: Serialize, V: Serialize, S: Serializer>(pairs: &[(K, V)], to: S) -> Result<S::Ok, S::Error> {
+    let mut map = to.serialize_map(Some(pairs.len()))?;
+    for (key, value) in pairs {
+        map.serialize_entry(key, value)?;
+    }
+    map.end()
+}
