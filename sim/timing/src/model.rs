@@ -146,7 +146,7 @@ impl Model {
 
     /// Charges what is no instruction and no access: a VM exit, an invalidation, an interrupt, a fault handler.
     ///
-    /// What such an operation costs on a processor is in its [`OperationCosts`](crate::processor::OperationCosts).
+    /// What such an operation costs on a processor is in its [`OperationCosts`](crate::operations::OperationCosts).
     ///
     /// ```
     /// use timing::model::Model;

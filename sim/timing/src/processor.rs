@@ -30,7 +30,7 @@
 //! [walkers]                          # may be left out; the first model runs one walk at a time
 //! count = 2
 //!
-//! [operations]                       # cycles; see `OperationCosts`, which has them all
+//! [operations]                       # cycles; see crate::operations, which lists them all
 //! vm-exit = 531
 //! invlpg = 186
 //!
@@ -69,7 +69,6 @@ mod base;
 mod check;
 mod error;
 mod file;
-mod operations;
 mod shipped;
 mod source;
 
@@ -77,8 +76,11 @@ use std::io::Read;
 use std::path::Path;
 
 pub use error::{Problem, ProcessorError, SelectError, UnknownProcessor};
-pub use operations::OperationCosts;
 pub use source::{Basis, Fact, Source};
+
+pub(crate) use check::Checker;
+
+use crate::operations::OperationCosts;
 
 /// Bytes in a cache line; no other size is supported.
 pub const LINE_SIZE: u64 = 64;

@@ -27,7 +27,7 @@ pub enum Cause {
     DataWalkEpt,
     /// Data accesses that missed the L1 data cache.
     DataCache,
-    /// VM exits and VM entries.
+    /// VM exits and VM entries, and a kernel's switches between address spaces.
     Transition,
     /// Instructions that invalidate (INVLPG, INVPCID, INVVPID, INVEPT), and loads of control registers that do.
     Invalidation,

@@ -23,7 +23,7 @@ const MOST_CYCLES: u64 = 100_000;
 const MOST_OPERATION_CYCLES: u64 = 10_000_000;
 
 /// Makes errors that name the file.
-pub(super) struct Checker<'a> {
+pub(crate) struct Checker<'a> {
     pub(super) file: &'a str,
 }
 
@@ -59,7 +59,7 @@ impl Checker<'_> {
     }
 
     /// The cost of an operation, which the file must have.
-    pub(super) fn operation(&self, key: &str, value: Option<u64>) -> Result<u64, ProcessorError> {
+    pub(crate) fn operation(&self, key: &str, value: Option<u64>) -> Result<u64, ProcessorError> {
         self.within(key, self.required(key, value)?, 1, MOST_OPERATION_CYCLES)
     }
 

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::check::{self, Checker};
 use super::source::{self, Source};
-use super::{Fact, Processor, ProcessorError, base, operations};
+use super::{Fact, Processor, ProcessorError, base};
+use crate::operations;
 
 /// A file whose keys are all known and of the right type; whether they are all there is checked later.
 #[derive(Deserialize, Default)]

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::ProcessorError;
-use super::check::Checker;
+use crate::processor::{Checker, ProcessorError};
 
 /// Declares the costs, each with its key in a processor file, and what reads and checks them.
 macro_rules! operation_costs {
@@ -17,8 +16,8 @@ macro_rules! operation_costs {
         /// |---|---|---|
         /// | a guest that exits, and is entered again | `vm_exit`, then `vm_entry` | `Transition` |
         /// | a kernel or monitor that invalidates | the instruction | `Invalidation` |
-        /// | a kernel that switches address spaces | `context_switch` | `Base`, or nothing where all do it alike |
-        /// | ... and loads CR3 | `mov_to_cr3_keep`; with a flush the difference to `mov_to_cr3` too | `Invalidation` |
+        /// | a kernel that switches address spaces | `context_switch`, `mov_to_cr3_keep` | `Transition` |
+        /// | ... by a MOV to CR3 that flushes | what `mov_to_cr3` is more | `Invalidation` |
         /// | the initiator of a shootdown | `ipi_send` for each target, then it waits for the slowest | `Shootdown` |
         /// | each target of a shootdown | `ipi_receive`, and the instructions that invalidate | `Shootdown`, `Invalidation` |
         /// | a page fault | `page_fault`, `fault_handler` | `Fault` |
@@ -60,12 +59,12 @@ macro_rules! operation_costs {
         /// The section `[operations]` as it is written.
         #[derive(Deserialize, Default)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct Written {
+        pub(crate) struct Written {
             $(#[serde(rename = $key)] $name: Option<u64>,)*
         }
 
         /// Every operation has a cost, and it is in range.
-        pub(super) fn check(
+        pub(crate) fn check(
             checker: &Checker<'_>,
             written: &Written,
         ) -> Result<OperationCosts, ProcessorError> {
