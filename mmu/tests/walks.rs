@@ -93,6 +93,7 @@ fn name(fault: &Fault) -> String {
         Fault::NonCanonical { .. } => "non-canonical".to_owned(),
         Fault::OutsideRam { .. } => "outside".to_owned(),
         Fault::CodePage { .. } => "code".to_owned(),
+        Fault::PageModificationLogFull { .. } => "log full".to_owned(),
     }
 }
 
