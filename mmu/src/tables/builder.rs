@@ -292,7 +292,8 @@ struct Descent<'a, A> {
 }
 
 impl<A: PhysicalAddress> Descent<'_, A> {
-    /// Writes the entry of a page that is not mapped, making tables on the way.
+    /// Writes the entry of a page that is not mapped, making tables on the way. Where a table without entries is in
+    /// its place, the page takes that, and the frame of the table can be used again.
     fn insert(&mut self, address: u64, size: PageSize, value: u64) -> Result<(), TablesError> {
         let last = size as u8 + 1;
         let mut table = self.root;
@@ -308,7 +309,10 @@ impl<A: PhysicalAddress> Descent<'_, A> {
         }
         let (at, entry) = self.entry(table, address, last)?;
         if entry & self.present != 0 {
-            return Err(TablesError::Mapped { address, level: last });
+            if last == 1 || entry & MAPS_PAGE != 0 || !self.is_empty(A::from_value(entry & ADDRESS))? {
+                return Err(TablesError::Mapped { address, level: last });
+            }
+            self.frames.release(A::from_value(entry & ADDRESS));
         }
         Ok(self.ram.write(at, value)?)
     }
@@ -337,6 +341,16 @@ impl<A: PhysicalAddress> Descent<'_, A> {
     fn entry(&self, table: A, address: u64, level: u8) -> Result<(HostPhysicalAddress, u64), TablesError> {
         let at = self.host(table)?.add(8 * (address >> (3 + 9 * level) & 0x1ff));
         Ok((at, self.ram.read(at)?))
+    }
+
+    fn is_empty(&self, table: A) -> Result<bool, TablesError> {
+        let at = self.host(table)?;
+        for index in 0..512 {
+            if self.ram.read::<u64>(at.add(8 * index))? & self.present != 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn new_table(&mut self, at: HostPhysicalAddress) -> Result<A, TablesError> {

@@ -1,5 +1,6 @@
 //! What a comparison is asked to do.
 
+use super::strategy::StrategyOptions;
 use super::work::WorkOptions;
 use serde::Serialize;
 
@@ -14,6 +15,10 @@ pub struct CompareOptions {
     pub strategies: Vec<String>,
     /// Name of the processor whose TLB, caches and latencies are used, or the path of a file that describes one.
     pub processor: String,
+    /// What may be chosen about strategies.
+    pub strategy: StrategyOptions,
+    /// Pages that the monitor touches at each VM exit of the work.
+    pub monitor_pages: u32,
     /// Whether every translation and every invalidation is judged.
     pub oracle: Oracle,
     /// How often the occupancy of the TLBs is sampled over the whole work.
@@ -34,6 +39,8 @@ pub enum Oracle {
 impl CompareOptions {
     /// The processor unless said otherwise.
     pub const PROCESSOR: &'static str = "skylake";
+    /// Pages of the monitor unless said otherwise: what a short exit handler touches.
+    pub const MONITOR_PAGES: u32 = 8;
     /// Samples of the occupancy unless said otherwise.
     pub const SAMPLES: u32 = 200;
 
@@ -44,6 +51,8 @@ impl CompareOptions {
             work,
             strategies: Vec::new(),
             processor: Self::PROCESSOR.to_owned(),
+            strategy: StrategyOptions::default(),
+            monitor_pages: Self::MONITOR_PAGES,
             oracle: Oracle::Judges,
             samples: Self::SAMPLES,
         }

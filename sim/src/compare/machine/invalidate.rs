@@ -182,7 +182,7 @@ impl Machine {
         host: HostPhysicalAddress,
         bytes: u64,
     ) {
-        let root = self.guests[guest].context().root;
+        let root = self.ept_root(guest);
         for at in &mut self.processors {
             let mut stale = vec![Invalidation::GuestPhysical { root, address }];
             at.translator.tlb().for_each_mapping(|mapping| {
@@ -201,7 +201,7 @@ impl Machine {
 }
 
 impl super::Tally {
-    fn drop(&mut self, dropped: Dropped) {
+    pub(super) fn drop(&mut self, dropped: Dropped) {
         self.dropped.entries += dropped.entries;
         self.dropped.structures += dropped.structures;
         self.dropped.guest_physical += dropped.guest_physical;
