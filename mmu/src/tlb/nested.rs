@@ -46,16 +46,14 @@ impl Nested {
         if self.arrays.is_empty() { Presence::Absent } else { Presence::Present }
     }
 
-    /// The mapping of an address, of the size of the entry.
+    /// The mapping of the page around an address, of the size of the entry.
     #[inline]
     pub(super) fn find(&mut self, address: GuestPhysicalAddress, tag: Tag, clock: u64) -> Option<EptMapping> {
         self.probes.iter().find_map(|probe| {
             let array = &mut self.arrays[probe.index()];
             let slot = array.slot_under(probe.region(), address, tag)?;
             let found = *array.touch(slot, clock);
-            let offset = address.0 & probe.size.offset_mask();
-            let host_physical = HostPhysicalAddress(found.host_physical.0 | offset);
-            Some(EptMapping { host_physical, size: probe.size, ..found })
+            Some(EptMapping { size: probe.size, ..found })
         })
     }
 
@@ -72,7 +70,7 @@ impl Nested {
         let region = Region::page(plan.size);
         let candidate = |array: usize| self.arrays[array].candidate(region, address, tag, tags);
         let Some((array, way)) = plan.place(candidate, |way| way.rank) else { return };
-        let start = HostPhysicalAddress(mapping.host_physical.0 & !plan.size.offset_mask());
+        let start = HostPhysicalAddress(mapping.host(address).0 & !plan.size.offset_mask());
         let entry = EptMapping { host_physical: start, ..mapping };
         let key = Key::new(address.0, region, tag);
         self.arrays[array].replace(way, entry, key, clock, tags);

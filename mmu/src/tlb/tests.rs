@@ -93,12 +93,7 @@ fn tags_without_entries_are_forgotten_by_the_next_invalidation() {
     for pcid in 0..1000 {
         tlb.select(&context(pcid));
     }
-    let everything = tlb.tags.live();
-    assert!(everything > 1000);
+    assert!(tlb.tags.live() > 1000);
     tlb.invalidate(Invalidation::Vpids);
     assert_eq!(tlb.tags.live(), 2, "those of the current space stay");
-    for pcid in 0..1000 {
-        tlb.select(&context(pcid));
-    }
-    assert!(tlb.tags.live() <= everything, "and their numbers are used again");
 }

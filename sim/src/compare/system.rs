@@ -233,7 +233,7 @@ impl Machine {
         };
         let by = Actor { processor: usize::from(edit.processor), who: who.into() };
         let Written { entry, level, old, new } = *written;
-        Some(oracle.changed(&self.ram, oracle::Change { by, at: self.now, what, entry, level, old, new }))
+        Some(oracle.changed(oracle::Change { by, at: self.now, what, entry, level, old, new }))
     }
 }
 
