@@ -9,7 +9,7 @@ use mmu::tlb::{ArrayGeometry, Geometry, StructureArray, StructureGeometry};
 use mmu::translator::Translator;
 use mmu::{Context, EptContext, PageSize, PagingMode, Privilege, Ram};
 
-pub const RAM: u64 = 64 << 20;
+pub const RAM: u64 = 1 << 30;
 /// Where EPT of a guest puts guest-physical address 0, per guest.
 pub const GUEST: u64 = 16 << 20;
 /// Pages that programs have, in guest-physical memory.

@@ -8,4 +8,6 @@ mod common;
 mod bugs;
 mod judgement;
 mod machine;
+mod random;
 mod report;
+mod world;
