@@ -68,7 +68,7 @@
 //!
 //! let leaf = tables.leaf(&ram, page)?.ok_or("not mapped")?;
 //! tables.unmap(&ram, page, 0x1000, PageSize::Size4K)?;
-//! let id = oracle.changed(&ram, Change {
+//! let id = oracle.changed(Change {
 //!     by: Actor { processor: 0, who: "munmap".into() },
 //!     at: 2,
 //!     what: What::GuestEntry { context, page, size: 0x1000 },
@@ -114,7 +114,7 @@ use crate::tlb::Tlb;
 use crate::translator::{Found, Hit};
 use finding::Findings;
 use history::{History, Processors};
-use isa::address::{AccessKind, LinearAddress};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use memo::{Memo, View};
 use processor::Processor;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -155,13 +155,9 @@ impl Oracle {
         }
     }
 
-    /// Takes note of an edit of an entry. To be called right after the store, with what stood there before it. A
-    /// store that `ram` has refused is no change.
-    pub fn changed(&mut self, ram: &Ram, change: Change) -> ChangeId {
+    /// Takes note of an edit of an entry. To be called right after the store, with what stood there before it.
+    pub fn changed(&mut self, change: Change) -> ChangeId {
         self.clock += 1;
-        if ram.read(change.entry) == Ok(change.old) {
-            return self.history.number();
-        }
         self.memo.forget_entry(change.entry);
         let mut holders = Processors::default();
         for (number, processor) in self.processors.iter().enumerate() {
@@ -170,6 +166,14 @@ impl Oracle {
             }
         }
         self.history.edited(change, self.clock, holders)
+    }
+
+    /// Takes note of a store that nobody tells as a change and no processor as a use, and that may be to a table.
+    #[inline]
+    pub fn stored(&mut self, address: HostPhysicalAddress) {
+        if self.memo.is_table(address) {
+            self.memo.forget_stored(address);
+        }
     }
 
     /// Takes note that software relies on a change.
@@ -263,8 +267,8 @@ impl Oracle {
             && self.memo.confirms(state.view, used)
         {
             state.clock = self.clock;
-            if used.kind == AccessKind::Write && self.memo.is_table(used.host_physical) {
-                self.memo.forget_stored(used.host_physical);
+            if used.kind == AccessKind::Write {
+                self.stored(used.host_physical);
             }
             return Verdict::Coherent;
         }

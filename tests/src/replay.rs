@@ -5,7 +5,7 @@
 
 use mmu::PageSize;
 use std::path::{Path, PathBuf};
-use vmxsim::replay::{ReplayOptions, ReplayReport, RunAs, Verify, replay};
+use vmxsim::replay::{ReplayOptions, ReplayReport, RunAs, Verify, WalkCaches, replay};
 
 fn bundled() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces");
@@ -42,7 +42,7 @@ fn every_bundled_trace_agrees_with_silicon_after_every_instruction() {
 
 #[test]
 fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions() {
-    let native = ReplayOptions::new(named("pointer_chase"));
+    let native = ReplayOptions { walk_caches: WalkCaches::Off, ..ReplayOptions::new(named("pointer_chase")) };
     let guest = ReplayOptions { run_as: RunAs::Guest, ..native.clone() };
     let (native, guest) = (run(&native), run(&guest));
     assert_eq!(native.instructions, guest.instructions);
@@ -70,6 +70,7 @@ fn larger_pages_shorten_walks_to_the_published_maxima() {
             run_as: RunAs::Guest,
             guest_pages,
             host_pages,
+            walk_caches: WalkCaches::Off,
             limit: Some(100_000),
             ..ReplayOptions::new(named("pointer_chase"))
         };

@@ -69,7 +69,7 @@ pub(super) struct History {
 
 impl History {
     /// A number for a change.
-    pub(super) fn number(&mut self) -> ChangeId {
+    fn number(&mut self) -> ChangeId {
         self.made += 1;
         ChangeId(self.made)
     }

@@ -38,8 +38,8 @@ impl Oracle {
             }
             fresh => self.stale(ram, processor, used, &references, fresh.err()),
         };
-        if used.kind == AccessKind::Write && self.memo.is_table(used.host_physical) {
-            self.memo.forget_stored(used.host_physical);
+        if used.kind == AccessKind::Write {
+            self.stored(used.host_physical);
         }
         verdict
     }

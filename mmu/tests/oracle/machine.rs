@@ -165,7 +165,7 @@ impl Machine {
         let old = self.ram.read(entry).unwrap();
         self.ram.write(entry, new).unwrap();
         let by = Actor { processor: by.0, who: by.1.into() };
-        self.oracle.changed(&self.ram, Change { by, at, what, entry, level, old, new })
+        self.oracle.changed(Change { by, at, what, entry, level, old, new })
     }
 
     /// Edits the entry that maps a page of a native or guest table.

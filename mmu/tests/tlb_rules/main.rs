@@ -5,4 +5,7 @@
 mod common;
 mod pdptes;
 mod random;
+mod rows;
 mod values;
+mod walks;
+mod world;

@@ -117,7 +117,8 @@ pub fn compare(options: &CompareOptions, progress: impl FnMut(u64)) -> Result<Co
         ..Bench::new(processor, options.monitor_pages)?
     };
     let mut work = Work::new(&options.work)?;
-    compare_on(&mut work, &strategies, &bench, progress)
+    let comparison = compare_on(&mut work, &strategies, &bench, progress)?;
+    Ok(Comparison { workload: options.workload(), ..comparison })
 }
 
 /// Runs `strategies` on the work of `source`. The work is read once; the strategies share it and run in parallel.
@@ -213,6 +214,7 @@ impl Run {
         StrategyResult {
             name: known.name.to_owned(),
             says: known.says.to_owned(),
+            standing: known.standing,
             accesses: total.accesses,
             l1_misses: total.l1_misses,
             walks: total.walks,

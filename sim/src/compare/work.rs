@@ -62,7 +62,7 @@ mod topology;
 
 pub use error::WorkError;
 pub use event::{Access, Block, Change, Edit, Editor, Event, ExitCause, Remap};
-pub use options::{Churn, Exits, GuestPages, WorkOptions};
+pub use options::{Churn, Exits, Fetches, GuestPages, WorkOptions};
 pub use script::Script;
 pub use stream::{Work, WorkProgress};
 pub use topology::{FIRST_FRAME, GUEST_MEMORY, GuestSpec, ProcessSpec, Topology};

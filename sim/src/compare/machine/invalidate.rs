@@ -68,7 +68,7 @@ impl Machine {
         } else if self.tags.has_pcids() {
             let pcid = self.processors[processor].pcids[process];
             let operation = Operation::Invpcid(Invpcid::Address { pcid, address });
-            self.invalidate(processor, operation, self.costs.invpcid());
+            self.invalidate(processor, operation, self.costs.invpcid_address());
         }
         // Without PCIDs the load of another CR3 has removed everything already.
     }
@@ -89,7 +89,7 @@ impl Machine {
         } else if self.tags.has_pcids() {
             let pcid = self.processors[processor].pcids[process];
             let operation = Operation::Invpcid(Invpcid::Context { pcid });
-            self.invalidate(processor, operation, self.costs.invpcid());
+            self.invalidate(processor, operation, self.costs.invpcid_context());
         }
         self.forget_process(processor, process);
     }
@@ -104,7 +104,7 @@ impl Machine {
                 self.invalidate_process(processor, process);
             }
         } else if self.is_in(processor, guest) {
-            self.invalidate(processor, Operation::Invpcid(Invpcid::AllWithGlobals), self.costs.invpcid());
+            self.invalidate(processor, Operation::Invpcid(Invpcid::AllWithGlobals), self.costs.invpcid_all());
         } else if let Some(vpid) = self.foreign_vpid(processor, guest) {
             let operation = Operation::Invvpid(Invvpid::Context { vpid });
             self.from_root(processor, operation, self.costs.invvpid_context());

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// # Example
 ///
-/// Ten rounds over 64 pages with an exit after each, and the address space loaded again before each:
+/// Ten rounds over 64 pages with an exit after each, and then CR3 loaded again:
 ///
 /// ```
 /// use isa::address::{AccessKind, LinearAddress};
@@ -23,9 +23,10 @@ use std::path::PathBuf;
 /// # fn main() -> Result<(), vmxsim::compare::work::WorkError> {
 /// let (guests, processes) = (vec![GuestSpec::default()], vec![ProcessSpec::default()]);
 /// let mut script = Script::new(&Topology { processors: 1, guests, processes });
+/// script.dispatch(0, 0)?;
 /// for _ in 0..10 {
-///     script.dispatch(0, 0)?.touch(0, LinearAddress(0x40_0000), 64, AccessKind::Read)?;
-///     script.exit(0, ExitCause::Rate)?;
+///     script.touch(0, LinearAddress(0x40_0000), 64, AccessKind::Read)?;
+///     script.exit(0, ExitCause::Rate)?.reload(0)?;
 /// }
 /// assert_eq!(script.finish().accesses.len(), 640);
 /// # Ok(())
@@ -51,8 +52,7 @@ impl Script {
         Self { stage: Stage::new(topology, guest_pages, host_pages), current }
     }
 
-    /// `processor` runs `process` from now on; also one that it already runs, whose address space is then loaded
-    /// again.
+    /// `processor` runs `process` from now on.
     ///
     /// # Errors
     ///
@@ -88,6 +88,9 @@ impl Script {
         self.turn(processor)?;
         let instructions = u8::from(kind == AccessKind::Execute);
         for page in 0..pages {
+            if instructions != 0 {
+                self.stage.begin_instruction();
+            }
             let address = first.add(page * PAGE_SIZE);
             let access = Access { address, bytes: 1, kind, instructions };
             self.stage.access(access).map_err(|refused| refused.of(PathBuf::from("script"), page))?;
@@ -103,6 +106,17 @@ impl Script {
     pub fn exit(&mut self, processor: u8, cause: ExitCause) -> Result<&mut Self, WorkError> {
         self.turn(processor)?;
         self.stage.event(Event::Exit { processor, cause });
+        Ok(self)
+    }
+
+    /// The kernel of what `processor` runs loads CR3 again.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkError::Option`] when the processor runs nothing.
+    pub fn reload(&mut self, processor: u8) -> Result<&mut Self, WorkError> {
+        self.turn(processor)?;
+        self.stage.event(Event::Reload { processor });
         Ok(self)
     }
 

@@ -5,7 +5,7 @@ use super::event::{Access, Block, Change, Edit, Editor, Event};
 use super::frames::Frames;
 use super::pages::{Page, Pages};
 use super::topology::{FIRST_FRAME, GUEST_MEMORY, Topology};
-use super::{GuestPages, WorkError};
+use super::{Fetches, GuestPages, WorkError};
 use isa::address::{AccessKind, LinearAddress, PAGE_SIZE};
 use mmu::PageSize;
 use rustc_hash::FxHashMap;
@@ -76,6 +76,7 @@ pub(super) struct Stage {
     pub(super) elsewhere: Frames,
     pub(super) guest_pages: GuestPages,
     pub(super) host_pages: PageSize,
+    pub(super) fetches: Fetches,
     /// The next action.
     action: u64,
     /// Who runs now.
@@ -109,6 +110,7 @@ impl Stage {
             elsewhere: Frames::new(elsewhere..elsewhere + GUEST_MEMORY),
             guest_pages,
             host_pages,
+            fetches: Fetches::PerLine,
             action: 0,
             processor: 0,
             process: 0,
@@ -129,6 +131,11 @@ impl Stage {
         recycled.clear();
         self.run = 0;
         std::mem::replace(&mut self.block, recycled)
+    }
+
+    /// Instructions in the block so far, the one that is refused among them.
+    pub(super) const fn instructions(&self) -> u64 {
+        self.block.instructions
     }
 
     /// `processor` goes on with `process`; whether it is another one than before is the caller's to know.
@@ -183,12 +190,17 @@ impl Stage {
                         played.system_call = true;
                         most = played.instructions;
                     }
-                    self.block.instructions += 1;
+                    self.begin_instruction();
                     self.instruction(touch)?;
                 }
             }
         }
         Ok(played)
+    }
+
+    #[inline]
+    pub(super) const fn begin_instruction(&mut self) {
+        self.block.instructions += 1;
     }
 
     #[inline]
@@ -213,7 +225,7 @@ impl Stage {
             return Ok(());
         }
         self.access(Access { address, bytes, kind: AccessKind::Execute, instructions })?;
-        self.line = address.0 / LINE;
+        self.line = if self.fetches == Fetches::PerLine { address.0 / LINE } else { NONE };
         self.fetch = self.block.accesses.len() - 1;
         Ok(())
     }

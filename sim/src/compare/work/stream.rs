@@ -74,9 +74,11 @@ impl Work {
                 threads.push(Thread::open(trace.clone(), process as u16, options.limit)?);
             }
         }
+        let mut stage = Stage::new(&topology, options.guest_pages, options.host_pages);
+        stage.fetches = options.fetches;
         let processor = |number| Processor::new(number, &options.exits, options.seed);
         Ok(Self {
-            stage: Stage::new(&topology, options.guest_pages, options.host_pages),
+            stage,
             schedule: Schedule::new(threads.len(), options.processors, options.quantum),
             threads,
             turn: None,

@@ -42,8 +42,11 @@ impl Thread {
         if self.at == self.ready.len() && !self.refill()? {
             return Ok(Outcome::Ended);
         }
-        let played = stage.play(&self.ready[self.at..], most);
-        let played = played.map_err(|refused| self.refused(refused))?;
+        let before = stage.instructions();
+        let played = stage.play(&self.ready[self.at..], most).map_err(|refused| {
+            self.done += stage.instructions() - before - 1;
+            self.refused(refused)
+        })?;
         self.at += played.touches;
         self.done += played.instructions;
         Ok(Outcome::Alive(played))
