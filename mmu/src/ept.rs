@@ -4,11 +4,13 @@
 //! the access rights are looked at when the whole address is known, so that a misconfiguration at level 1 wins over
 //! a missing permission at level 4.
 
-use crate::fault::Fault;
-use crate::ram::Ram;
-use crate::reference::{Dimension, Reference, ReferenceLog};
+mod walk;
+
+pub use walk::translate;
+
+pub(crate) use walk::{EptWalk, address_bits_from};
+
 use crate::translation::PageSize;
-use crate::walk::FlagUpdates;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,15 @@ impl EptContext {
             tagged_with: None,
             levels: EptLevels::Four,
             controls: EptControls::EXECUTE_ONLY | EptControls::PAGES_2M | EptControls::PAGES_1G,
+        }
+    }
+
+    /// Without mode-based execute control bit 10 is ignored and bit 2 speaks for all fetches.
+    pub(crate) fn meaningful(&self, permissions: EptPermissions) -> EptPermissions {
+        if self.controls.contains(EptControls::MODE_BASED_EXECUTE) {
+            permissions
+        } else {
+            permissions - EptPermissions::USER_EXECUTE
         }
     }
 
@@ -188,6 +199,13 @@ pub struct EptMapping {
 }
 
 impl EptMapping {
+    /// Whether an access with these needs has nothing to ask of the tables.
+    #[inline]
+    pub(crate) fn suffices(&self, needs: EptPermissions) -> bool {
+        let clean = self.dirty == Dirty::Clear && needs.contains(EptPermissions::WRITE);
+        self.permissions.contains(needs) && !clean
+    }
+
     /// The host-physical address of a guest-physical address in the page.
     #[inline(always)]
     #[must_use]
@@ -205,183 +223,7 @@ pub enum Dirty {
     Clear,
 }
 
+/// Bits 51:12 of an EPTP or an EPT entry.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const MAPS_PAGE: u64 = 1 << 7;
-const ACCESSED: u64 = 1 << 8;
-const DIRTY: u64 = 1 << 9;
-
-/// Translates a guest-physical address.
-///
-/// Flags that the access must set are added to `updates`; the walk itself writes nothing.
-///
-/// # Errors
-///
-/// [`Fault::EptViolation`], [`Fault::EptMisconfiguration`], and [`Fault::OutsideRam`] for an entry outside RAM.
-#[inline]
-pub fn translate<L: ReferenceLog>(
-    ram: &Ram,
-    ept: &EptContext,
-    physical_address_width: u8,
-    address: GuestPhysicalAddress,
-    access: EptAccess,
-    log: &mut L,
-    updates: &mut FlagUpdates,
-) -> Result<EptMapping, Fault> {
-    EptWalk { ram, ept, physical_address_width, address, access, log, updates }.run()
-}
-
-struct EptWalk<'a, L> {
-    ram: &'a Ram,
-    ept: &'a EptContext,
-    physical_address_width: u8,
-    address: GuestPhysicalAddress,
-    access: EptAccess,
-    log: &'a mut L,
-    updates: &'a mut FlagUpdates,
-}
-
-impl<L: ReferenceLog> EptWalk<'_, L> {
-    fn run(mut self) -> Result<EptMapping, Fault> {
-        if self.ept.levels == EptLevels::Four && self.address.0 >> 48 != 0 {
-            return Err(self.violation(EptPermissions::empty()));
-        }
-        let high = address_bits_from(self.physical_address_width);
-        let mut permissions = EptPermissions::all();
-        let mut table = self.ept.root.0 & ADDRESS;
-        let mut level = self.ept.levels.count();
-        loop {
-            let at = HostPhysicalAddress(table + 8 * (self.address.0 >> (3 + 9 * level) & 0x1ff));
-            self.log.record(Reference { dimension: Dimension::Ept, level, host_physical: at });
-            let entry = self.ram.read::<u64>(at)?;
-            // A readable entry that references a table and has no reserved bit needs no closer look.
-            if level == 1 || entry & (high | 0xf9) != 1 {
-                self.check_entry(entry, level)?;
-            }
-            permissions &= EptPermissions::from_bits_truncate(entry as u16);
-            let leaf = page_size(entry, level);
-            self.note_flags(at, entry, leaf.is_some());
-            if let Some(size) = leaf {
-                return self.finish(entry, size, permissions);
-            }
-            table = entry & ADDRESS;
-            level -= 1;
-        }
-    }
-
-    fn check_entry(&self, entry: u64, level: u8) -> Result<(), Fault> {
-        if !self.is_present(entry) {
-            return Err(self.violation(EptPermissions::empty()));
-        }
-        match self.malformed(entry, level) {
-            Some(reason) => Err(self.misconfiguration(entry, level, reason)),
-            None => Ok(()),
-        }
-    }
-
-    fn is_present(&self, entry: u64) -> bool {
-        let mode_based = self.ept.controls.contains(EptControls::MODE_BASED_EXECUTE);
-        entry & 7 != 0 || (mode_based && entry & 1 << 10 != 0)
-    }
-
-    fn malformed(&self, entry: u64, level: u8) -> Option<EptMisconfigurationReason> {
-        use EptMisconfigurationReason as Reason;
-        let mode_based = self.ept.controls.contains(EptControls::MODE_BASED_EXECUTE);
-        let executes = entry & 1 << 2 != 0 || (mode_based && entry & 1 << 10 != 0);
-        if entry & 0b11 == 0b10 {
-            Some(Reason::WriteWithoutRead)
-        } else if entry & 1 == 0 && executes && !self.ept.controls.contains(EptControls::EXECUTE_ONLY) {
-            Some(Reason::ExecuteOnlyUnsupported)
-        } else if entry & self.reserved_bits(entry, level) != 0 {
-            Some(Reason::ReservedBit)
-        } else if page_size(entry, level).is_some() && matches!(entry >> 3 & 7, 2 | 3 | 7) {
-            Some(Reason::MemoryType)
-        } else {
-            None
-        }
-    }
-
-    /// SDM tables 31-1 to 31-7.
-    fn reserved_bits(&self, entry: u64, level: u8) -> u64 {
-        let high = address_bits_from(self.physical_address_width);
-        let large = entry & MAPS_PAGE != 0;
-        high | match level {
-            5 | 4 => 0xf8,
-            3 if large && self.ept.controls.contains(EptControls::PAGES_1G) => 0x3fff_f000,
-            2 if large && self.ept.controls.contains(EptControls::PAGES_2M) => 0x001f_f000,
-            3 | 2 => 0xf8,
-            _ => 0,
-        }
-    }
-
-    fn note_flags(&mut self, at: HostPhysicalAddress, entry: u64, leaf: bool) {
-        if !self.ept.controls.contains(EptControls::ACCESSED_DIRTY) {
-            return;
-        }
-        let writes = self.access.needs.contains(EptPermissions::WRITE);
-        let wanted = if leaf && writes { ACCESSED | DIRTY } else { ACCESSED };
-        if entry & wanted != wanted {
-            self.updates.push(at, wanted);
-        }
-    }
-
-    fn finish(self, entry: u64, size: PageSize, permissions: EptPermissions) -> Result<EptMapping, Fault> {
-        let permissions = self.meaningful(permissions);
-        if !permissions.contains(self.access.needs) {
-            return Err(self.violation(permissions));
-        }
-        let flags = self.ept.controls.contains(EptControls::ACCESSED_DIRTY);
-        let clear = flags && entry & DIRTY == 0 && !self.access.needs.contains(EptPermissions::WRITE);
-        Ok(EptMapping {
-            host_physical: HostPhysicalAddress(entry & ADDRESS & !size.offset_mask()),
-            size,
-            permissions,
-            dirty: if clear { Dirty::Clear } else { Dirty::Set },
-        })
-    }
-
-    /// Without mode-based execute control bit 10 is ignored and bit 2 speaks for all fetches.
-    fn meaningful(&self, permissions: EptPermissions) -> EptPermissions {
-        if self.ept.controls.contains(EptControls::MODE_BASED_EXECUTE) {
-            permissions
-        } else {
-            permissions - EptPermissions::USER_EXECUTE
-        }
-    }
-
-    #[cold]
-    fn violation(&self, permissions: EptPermissions) -> Fault {
-        Fault::EptViolation(EptViolation {
-            guest_physical: self.address,
-            linear: self.access.linear,
-            access: self.access.needs,
-            permissions,
-            target: self.access.target,
-        })
-    }
-
-    #[cold]
-    fn misconfiguration(&self, entry: u64, level: u8, reason: EptMisconfigurationReason) -> Fault {
-        Fault::EptMisconfiguration(EptMisconfiguration {
-            guest_physical: self.address,
-            linear: self.access.linear,
-            level,
-            entry,
-            reason,
-        })
-    }
-}
-
-/// The size of the page that a present entry maps, if it maps one.
-const fn page_size(entry: u64, level: u8) -> Option<PageSize> {
-    match level {
-        1 => Some(PageSize::Size4K),
-        2 if entry & MAPS_PAGE != 0 => Some(PageSize::Size2M),
-        3 if entry & MAPS_PAGE != 0 => Some(PageSize::Size1G),
-        _ => None,
-    }
-}
-
-/// Bits 51 to `width` of an entry, which are reserved on a processor whose MAXPHYADDR is `width`.
-pub(crate) const fn address_bits_from(width: u8) -> u64 {
-    if width >= 52 { 0 } else { (1 << 52) - (1 << width) }
-}
+/// The dirty flag of an EPT entry that maps a page.
+pub(crate) const DIRTY: u64 = 1 << 9;

@@ -2,7 +2,7 @@
 
 use crate::ept::{EptMisconfiguration, EptViolation};
 use crate::ram::AccessError;
-use isa::address::{HostPhysicalAddress, LinearAddress};
+use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use isa::event::Exception;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,12 @@ pub enum Fault {
     /// An EPT entry is malformed: exit reason 49.
     #[error("EPT misconfiguration at guest-physical {}: {:?} at level {}", .0.guest_physical, .0.reason, .0.level)]
     EptMisconfiguration(EptMisconfiguration),
+    /// An access must set a flag of EPT and the page-modification log is full (SDM 31.3.6): exit reason 62.
+    #[error("the page-modification log is full at an access to guest-physical {guest_physical}")]
+    PageModificationLogFull {
+        /// The address of the access, which did not occur: that of the page or of a guest paging-structure entry.
+        guest_physical: GuestPhysicalAddress,
+    },
     /// The address, of data or of a paging structure, is behind the end of RAM.
     #[error("host-physical {address} is outside RAM")]
     OutsideRam {

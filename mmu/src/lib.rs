@@ -6,12 +6,13 @@
 //! 2. [`tlb`]: the set-associative tagged TLB. Entries stay until the architecture removes them or a way is needed.
 //! 3. [`paging`] and [`ept`]: the walks, in the manual's order, one named failure for each way to fail.
 //!
-//! [`Mmu`] puts them together. It knows no VMCS and no instruction: its [`Context`] is plain data that the caller
-//! builds, and a failure is a [`Fault`], a value that the caller turns into an exception or a VM exit.
+//! [`Translator`] puts the TLB and the walks together, [`Mmu`] all three. They know no VMCS and no instruction: the
+//! [`Context`] is plain data that the caller builds, and a failure is a [`Fault`], a value that the caller turns into
+//! an exception or a VM exit.
 //!
 //! Section numbers are those of the Intel SDM, 326019-092US (June 2026).
 //!
-//! Not modelled: 32-bit and PAE paging, protection keys, shadow stacks, HLAT, sub-page permissions, memory types.
+//! Not modelled: 32-bit paging, protection keys, shadow stacks, HLAT, sub-page permissions, memory types.
 //!
 //! # Example
 //!
@@ -42,6 +43,7 @@ pub mod fault;
 pub mod mapping;
 pub mod mmu;
 pub mod operation;
+pub mod oracle;
 pub mod paging;
 pub mod ram;
 pub mod reference;
@@ -50,6 +52,7 @@ pub mod tables;
 pub mod tag_word;
 pub mod tlb;
 pub mod translation;
+pub mod translator;
 pub mod walk;
 
 pub use context::{Context, Controls, PagingMode, Privilege};
@@ -64,3 +67,4 @@ pub use ram::Ram;
 pub use reference::{Dimension, Reference, ReferenceLog};
 pub use tlb::Geometry;
 pub use translation::{PageSize, Translation};
+pub use translator::Translator;

@@ -1,20 +1,21 @@
-//! The memory of one logical processor: RAM, TLB and fast map under a context.
+//! The memory of one logical processor: RAM, translation and fast map.
 
 mod bulk;
 mod observe;
 mod slow;
 mod views;
 
+pub use crate::translator::Hit;
 pub use bulk::Run;
-pub use observe::{AccessReport, Hit};
+pub use observe::AccessReport;
 
 use crate::context::Context;
 use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
-use crate::translation::PageSize;
-use crate::walk::FlagUpdates;
+use crate::translator::Translator;
+use crate::walk::PageModificationLog;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use observe::Observations;
@@ -31,11 +32,9 @@ use views::{View, Views};
 /// Accesses return a [`Fault`], after which no data has been written.
 pub struct Mmu<const OBSERVED: bool> {
     ram: Ram,
-    tlb: Tlb,
+    translator: Translator,
     views: Views,
-    context: Context,
     observations: Observations,
-    updates: FlagUpdates,
 }
 
 /// What a change of context meant for translations.
@@ -63,18 +62,9 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     ///
     /// A [`GeometryError`] that names the field.
     pub fn new(ram: Ram, geometry: &Geometry) -> Result<Self, GeometryError> {
-        let context = Context::user(crate::PagingMode::None);
-        let mut tlb = Tlb::new(geometry)?;
-        tlb.select(&context);
-        let views = Views::new(View::of(&context));
-        Ok(Self {
-            ram,
-            tlb,
-            views,
-            context,
-            observations: Observations::default(),
-            updates: FlagUpdates::default(),
-        })
+        let translator = Translator::new(geometry)?;
+        let views = Views::new(View::of(&translator));
+        Ok(Self { ram, translator, views, observations: Observations::default() })
     }
 
     /// Reads a value.
@@ -137,29 +127,35 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// The current context.
     #[must_use]
     pub const fn context(&self) -> &Context {
-        &self.context
+        self.translator.context()
     }
 
     /// Changes the context. Nothing in the TLB is invalidated: which loads of which register do that is for the
     /// caller to say with [`invalidate`](Self::invalidate).
     pub fn set_context(&mut self, context: Context) -> ContextChange {
-        if context == self.context {
+        if context == *self.context() {
             return ContextChange::None;
         }
-        self.context = context;
-        if self.tlb.select(&context) == Selected::AfterLoss {
+        if self.translator.set_context(context) == Selected::AfterLoss {
             self.views.clear();
         }
-        self.views.select(View::of(&context))
+        self.views.select(View::of(&self.translator))
     }
 
     /// Removes translations from the TLB and from everything derived from it.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
-        let reach =
-            invalidation.address().map_or(PageSize::Size4K, |address| self.tlb.invalidation_reach(address));
-        let dropped = self.tlb.invalidate(invalidation);
-        self.views.invalidate(invalidation, reach);
-        dropped
+        self.translator.invalidate_watched(invalidation, &mut self.views)
+    }
+
+    /// The page-modification log, and how far it is filled; `None` while the control "enable PML" is 0.
+    #[must_use]
+    pub const fn page_modification_log(&self) -> Option<PageModificationLog> {
+        self.translator.page_modification_log()
+    }
+
+    /// Changes the page-modification log.
+    pub const fn set_page_modification_log(&mut self, log: Option<PageModificationLog>) {
+        self.translator.set_page_modification_log(log);
     }
 
     /// A number that stands for the current view and what has been invalidated in it.
@@ -214,7 +210,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// The TLB.
     #[must_use]
     pub const fn tlb(&self) -> &Tlb {
-        &self.tlb
+        self.translator.tlb()
     }
 
     /// The fast map of the current view.
@@ -227,7 +223,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 impl<const OBSERVED: bool> core::fmt::Debug for Mmu<OBSERVED> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let mut debug = f.debug_struct("Mmu");
-        debug.field("observed", &OBSERVED).field("ram", &self.ram).field("context", &self.context);
+        debug.field("observed", &OBSERVED).field("ram", &self.ram).field("context", self.context());
         debug.finish_non_exhaustive()
     }
 }

@@ -85,6 +85,24 @@ fn protect_keeps_the_frame_and_unmap_removes_it() {
 }
 
 #[test]
+fn a_large_page_takes_the_place_of_a_table_only_when_that_is_empty() {
+    let ram = Ram::new(0x40_0000).unwrap();
+    let mut tables = tables(&ram, PagingMode::FourLevel, 4);
+    let (at, frame) = (LinearAddress(0x5000), GuestPhysicalAddress(0x20_0000));
+    tables.map(&ram, at, GuestPhysicalAddress(0x9000), 0x1000, PageSize::Size4K, USER).unwrap();
+    let region = LinearAddress(0);
+    let refused = tables.map(&ram, region, frame, 0x20_0000, PageSize::Size2M, USER);
+    assert!(matches!(refused, Err(TablesError::Mapped { level: 2, .. })));
+    tables.unmap(&ram, at, 0x1000, PageSize::Size4K).unwrap();
+    let left = tables.frames().left();
+    tables.map(&ram, region, frame, 0x20_0000, PageSize::Size2M, USER).unwrap();
+    assert_eq!(tables.leaf(&ram, at).unwrap().unwrap().size, PageSize::Size2M);
+    assert_eq!(tables.frames().left(), left + 1, "the frame of the table can be used again");
+    let refused = tables.map(&ram, at, GuestPhysicalAddress(0x9000), 0x1000, PageSize::Size4K, USER);
+    assert!(matches!(refused, Err(TablesError::Mapped { level: 2, .. })));
+}
+
+#[test]
 fn page_tables_behind_ept_need_their_frames_mapped() {
     let ram = Ram::new(0x10_0000).unwrap();
     let frames = FrameAllocator::new(HostPhysicalAddress(0x8_0000), 8);

@@ -55,6 +55,7 @@ fn compare(seed: u64) -> BTreeSet<String> {
                     }
                 }
                 seen.insert(format!("page {:?}", translation.size));
+                seen.insert(format!("page under {:?}", context.mode));
                 if context.ept.is_some() {
                     seen.insert("page behind EPT".to_owned());
                 }
@@ -93,6 +94,7 @@ fn name(fault: &Fault) -> String {
         Fault::NonCanonical { .. } => "non-canonical".to_owned(),
         Fault::OutsideRam { .. } => "outside".to_owned(),
         Fault::CodePage { .. } => "code".to_owned(),
+        Fault::PageModificationLogFull { .. } => "log full".to_owned(),
     }
 }
 
@@ -113,6 +115,10 @@ fn the_random_tables_reach_every_outcome() {
     }
     for outcome in [
         "page behind EPT",
+        "page under None",
+        "page under Pae",
+        "page under FourLevel",
+        "page under FiveLevel",
         "page Size4K",
         "page Size2M",
         "page Size1G",

@@ -56,7 +56,10 @@ impl<const OBSERVED: bool, O: Observer> Processor<OBSERVED, O> {
             Fault::Page(page) => Stop::Exception(page.exception()),
             Fault::NonCanonical { .. } => Stop::Exception(Exception::with_code(Vector::GeneralProtection, 0)),
             Fault::CodePage { page } => Stop::CodeWrite(page),
-            Fault::EptViolation(_) | Fault::EptMisconfiguration(_) | Fault::OutsideRam { .. } => {
+            Fault::EptViolation(_)
+            | Fault::EptMisconfiguration(_)
+            | Fault::PageModificationLogFull { .. }
+            | Fault::OutsideRam { .. } => {
                 self.fault = Some(fault);
                 Stop::Machine
             }

@@ -62,14 +62,22 @@ fn hash(config: &Value) -> String {
 ///
 /// [`ResultError`] names the file.
 pub fn write_json(path: &Path, value: &Value) -> Result<(), ResultError> {
+    write_file(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Writes a file, whole or not at all, or to standard output when the path is `-`.
+///
+/// # Errors
+///
+/// [`ResultError`] names the file.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ResultError> {
     let error = |source| ResultError { path: path.to_path_buf(), source };
-    let text = format!("{value:#}\n");
     if path == Path::new("-") {
-        return std::io::stdout().write_all(text.as_bytes()).map_err(error);
+        return std::io::stdout().write_all(bytes).map_err(error);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error)?;
-    file.write_all(text.as_bytes()).map_err(error)?;
+    file.write_all(bytes).map_err(error)?;
     file.persist(path).map_err(|persist| error(persist.error))?;
     Ok(())
 }

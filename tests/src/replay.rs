@@ -5,7 +5,7 @@
 
 use mmu::PageSize;
 use std::path::{Path, PathBuf};
-use vmxsim::replay::{ReplayOptions, ReplayReport, RunAs, Verify, replay};
+use vmxsim::replay::{ReplayOptions, ReplayReport, RunAs, Verify, WalkCaches, replay};
 
 fn bundled() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../traces");
@@ -42,7 +42,7 @@ fn every_bundled_trace_agrees_with_silicon_after_every_instruction() {
 
 #[test]
 fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions() {
-    let native = ReplayOptions::new(named("pointer_chase"));
+    let native = ReplayOptions { walk_caches: WalkCaches::Off, ..ReplayOptions::new(named("pointer_chase")) };
     let guest = ReplayOptions { run_as: RunAs::Guest, ..native.clone() };
     let (native, guest) = (run(&native), run(&guest));
     assert_eq!(native.instructions, guest.instructions);
@@ -52,6 +52,22 @@ fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions
     assert_eq!(guest.walk.most_references, 24);
     assert_eq!(guest.walk.guest_references, native.walk.guest_references);
     assert!(guest.cycles > native.cycles, "{} {}", guest.cycles, native.cycles);
+}
+
+#[test]
+fn caches_for_walks_shorten_walks_and_change_no_miss() {
+    for (run_as, levels) in [(RunAs::Native, 4), (RunAs::Guest, 24)] {
+        let options =
+            ReplayOptions { run_as, limit: Some(200_000), ..ReplayOptions::new(named("pointer_chase")) };
+        let on = run(&options);
+        let off = run(&ReplayOptions { walk_caches: WalkCaches::Off, ..options });
+        assert_eq!((on.tlb, on.walk.count), (off.tlb, off.walk.count), "{run_as:?}");
+        assert_eq!(off.walk.references, levels * off.walk.count, "{run_as:?}");
+        // The first walk finds the caches empty; almost all others read only the last level, or two.
+        assert_eq!((on.walk.most_references, off.walk.most_references), (levels, levels));
+        assert!(on.walk.references < 3 * on.walk.count, "{run_as:?}: {:?}", on.walk);
+        assert!(on.cycles < off.cycles, "{run_as:?}: {} {}", on.cycles, off.cycles);
+    }
 }
 
 #[test]
@@ -70,6 +86,7 @@ fn larger_pages_shorten_walks_to_the_published_maxima() {
             run_as: RunAs::Guest,
             guest_pages,
             host_pages,
+            walk_caches: WalkCaches::Off,
             limit: Some(100_000),
             ..ReplayOptions::new(named("pointer_chase"))
         };

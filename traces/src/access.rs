@@ -40,6 +40,8 @@ pub struct AccessStep {
     pub stores: SmallVec<[Access; 2]>,
     /// Whether it is a branch.
     pub branch: Branch,
+    /// Bytes of the instruction; 0 where the trace does not tell.
+    pub length: u8,
 }
 
 impl Access {
@@ -76,6 +78,7 @@ impl AccessFinder {
         let mut found = self.operands(&instruction, step);
         found.ip = LinearAddress(step.rip);
         found.branch = branch_of(&instruction, step);
+        found.length = step.bytes.len() as u8;
         self.before = *step.after;
         found
     }

@@ -60,6 +60,7 @@ impl ChampSimRecord {
             loads: self.source_memory.iter().filter_map(used).collect(),
             stores: self.destination_memory.iter().filter_map(used).collect(),
             branch,
+            length: 0,
         }
     }
 }

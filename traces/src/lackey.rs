@@ -7,7 +7,6 @@
 use crate::access::{Access, AccessStep};
 use crate::error::TraceError;
 use crate::source::Source;
-use isa::address::LinearAddress;
 use std::path::Path;
 
 /// The longest line that is accepted: command lines stand in lines of valgrind's own.
@@ -25,7 +24,7 @@ pub struct LackeyReader {
 /// A line that says something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Line {
-    Instruction(u64),
+    Instruction(Access),
     Load(Access),
     Store(Access),
     Modify(Access),
@@ -61,8 +60,9 @@ impl LackeyReader {
             let current = self.current.as_mut();
             match (line, current) {
                 (Line::Other, _) => {}
-                (Line::Instruction(ip), _) => {
-                    let next = AccessStep { ip: LinearAddress(ip), ..AccessStep::default() };
+                (Line::Instruction(fetch), _) => {
+                    let length = fetch.size.map_or(0, |size| u8::try_from(size.get()).unwrap_or(0));
+                    let next = AccessStep { ip: fetch.address, length, ..AccessStep::default() };
                     if let Some(done) = self.current.replace(next) {
                         return Ok(Some(done));
                     }
@@ -110,7 +110,7 @@ fn parse(line: &[u8]) -> Result<Line, &'static str> {
         line.split_at_checked(3).ok_or("a line 'I  addr,size', ' L addr,size', ' S ' or ' M '")?;
     let access = access(rest).ok_or("a hexadecimal address, a comma and a size")?;
     match kind {
-        b"I  " => Ok(Line::Instruction(access.address.0)),
+        b"I  " => Ok(Line::Instruction(access)),
         b" L " => Ok(Line::Load(access)),
         b" S " => Ok(Line::Store(access)),
         b" M " => Ok(Line::Modify(access)),

@@ -16,6 +16,7 @@ mod open;
 mod operand;
 mod source;
 mod taken;
+mod touch;
 
 pub use access::{Access, AccessFinder, AccessStep, Branch};
 pub use error::TraceError;
@@ -26,3 +27,4 @@ pub use format::{
 };
 pub use open::{AccessSteps, AnyTrace, open_any};
 pub use taken::is_taken;
+pub use touch::{Touch, TouchKind, Touches};

@@ -6,6 +6,7 @@ use crate::error::TraceError;
 use crate::format::{Event, Item, MAGIC, Sections, TraceReader};
 use crate::lackey::{LackeyReader, is_lackey};
 use crate::source::Source;
+use crate::touch::Touches;
 use isa::registers::Registers;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -49,6 +50,12 @@ fn looks_like_something_else(head: &[u8]) -> bool {
 }
 
 impl AnyTrace {
+    /// The same, for those who read many: instructions and the memory they touch, without a value for each.
+    #[must_use]
+    pub fn touches(self) -> Touches {
+        Touches::new(self)
+    }
+
     /// The instructions with the memory they touch.
     #[must_use]
     pub fn access_steps(self) -> AccessSteps {

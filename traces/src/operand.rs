@@ -4,6 +4,66 @@ use iced_x86::{Instruction, InstructionInfo, Mnemonic, OpAccess, OpKind, Registe
 use isa::registers::Registers;
 use smallvec::SmallVec;
 
+/// The registers on which addresses depend.
+pub(crate) trait AddressState {
+    /// A general-purpose register by its encoding, at most 15.
+    fn gpr(&self, number: usize) -> u64;
+    /// RFLAGS.
+    fn rflags(&self) -> u64;
+    /// The base of FS.
+    fn fs_base(&self) -> u64;
+    /// The base of GS.
+    fn gs_base(&self) -> u64;
+}
+
+impl AddressState for Registers {
+    fn gpr(&self, number: usize) -> u64 {
+        self.gpr[number]
+    }
+    fn rflags(&self) -> u64 {
+        self.rflags
+    }
+    fn fs_base(&self) -> u64 {
+        self.fs_base
+    }
+    fn gs_base(&self) -> u64 {
+        self.gs_base
+    }
+}
+
+/// A copy of the registers on which addresses depend: much smaller than [`Registers`].
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AddressRegisters {
+    gpr: [u64; 16],
+    rflags: u64,
+    fs_base: u64,
+    gs_base: u64,
+}
+
+impl AddressRegisters {
+    #[inline]
+    pub(crate) const fn of(registers: &Registers) -> Self {
+        let Registers { gpr, rflags, fs_base, gs_base, .. } = *registers;
+        Self { gpr, rflags, fs_base, gs_base }
+    }
+}
+
+impl AddressState for AddressRegisters {
+    #[inline]
+    fn gpr(&self, number: usize) -> u64 {
+        self.gpr[number]
+    }
+    fn rflags(&self) -> u64 {
+        self.rflags
+    }
+    fn fs_base(&self) -> u64 {
+        self.fs_base
+    }
+    fn gs_base(&self) -> u64 {
+        self.gs_base
+    }
+}
+
 /// A repeated string instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Repeat {
@@ -63,11 +123,12 @@ impl Segment {
         }
     }
 
-    pub(crate) const fn base(self, registers: &Registers) -> u64 {
+    #[inline]
+    pub(crate) fn base(self, registers: &impl AddressState) -> u64 {
         match self {
             Self::Flat => 0,
-            Self::Fs => registers.fs_base,
-            Self::Gs => registers.gs_base,
+            Self::Fs => registers.fs_base(),
+            Self::Gs => registers.gs_base(),
         }
     }
 }
@@ -94,8 +155,9 @@ impl Part {
         Self { number: register.full_register().number() as u8, mask }
     }
 
-    const fn value(self, registers: &Registers) -> u64 {
-        registers.gpr[self.number as usize] & self.mask
+    #[inline]
+    fn value(self, registers: &impl AddressState) -> u64 {
+        registers.gpr(usize::from(self.number & 15)) & self.mask
     }
 }
 
@@ -119,7 +181,7 @@ pub(crate) struct Operand {
 impl Operand {
     /// Its linear address, with the registers before the instruction.
     #[inline]
-    pub(crate) fn address(&self, registers: &Registers) -> u64 {
+    pub(crate) fn address(&self, registers: &impl AddressState) -> u64 {
         let index = self.index.value(registers).wrapping_mul(self.scale);
         let mut offset = self.base.value(registers).wrapping_add(index).wrapping_add(self.displacement);
         if let Some(bits) = self.bit_offset {
@@ -199,19 +261,19 @@ const DF: u64 = 1 << 10;
 
 impl Repeat {
     /// The iterations that are left according to RCX.
-    pub(crate) const fn count(&self, registers: &Registers) -> u64 {
-        registers.gpr[1] & self.mask
+    pub(crate) fn count(&self, registers: &impl AddressState) -> u64 {
+        registers.gpr(1) & self.mask
     }
 
     /// The lowest address and the size of what `count` iterations read at RSI.
-    pub(crate) const fn source(&self, registers: &Registers, count: u64) -> (u64, u64) {
-        let first = (registers.gpr[6] & self.mask).wrapping_add(self.segment.base(registers));
-        self.range(first, registers.rflags, count)
+    pub(crate) fn source(&self, registers: &impl AddressState, count: u64) -> (u64, u64) {
+        let first = (registers.gpr(6) & self.mask).wrapping_add(self.segment.base(registers));
+        self.range(first, registers.rflags(), count)
     }
 
     /// The lowest address and the size of what `count` iterations read or write at RDI.
-    pub(crate) const fn destination(&self, registers: &Registers, count: u64) -> (u64, u64) {
-        self.range(registers.gpr[7] & self.mask, registers.rflags, count)
+    pub(crate) fn destination(&self, registers: &impl AddressState, count: u64) -> (u64, u64) {
+        self.range(registers.gpr(7) & self.mask, registers.rflags(), count)
     }
 
     const fn range(&self, first: u64, rflags: u64, count: u64) -> (u64, u64) {

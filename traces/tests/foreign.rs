@@ -64,6 +64,7 @@ fn step(ip: u64, loads: &[(u64, u32)], stores: &[(u64, u32)], branch: Branch) ->
         loads: loads.iter().map(access).collect(),
         stores: stores.iter().map(access).collect(),
         branch,
+        length: 0,
     }
 }
 
@@ -96,8 +97,8 @@ fn text_of_lackey_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let text = "==12== Lackey\nI  04001000,3\n L 1ffe,8\n S 2000,4\nI  04001003,5\n M 7f00,8\n==12== done\n";
     let expected = [
-        step(0x400_1000, &[(0x1ffe, 8)], &[(0x2000, 4)], Branch::None),
-        step(0x400_1003, &[(0x7f00, 8)], &[(0x7f00, 8)], Branch::None),
+        AccessStep { length: 3, ..step(0x400_1000, &[(0x1ffe, 8)], &[(0x2000, 4)], Branch::None) },
+        AccessStep { length: 5, ..step(0x400_1003, &[(0x7f00, 8)], &[(0x7f00, 8)], Branch::None) },
     ];
     let path = file(&folder, text.as_bytes());
     assert!(matches!(open_any(&path).unwrap(), AnyTrace::Lackey(_)));
@@ -145,10 +146,10 @@ fn a_trace_of_our_own_shows_the_same_view() {
     let path = folder.path().join("own");
     own(&path);
     let expected = [
-        step(0x1000, &[], &[(0x5008, 8)], Branch::None),
-        step(0x1004, &[(0x6000, 5)], &[(0x7000, 5)], Branch::None),
-        step(0x1006, &[], &[], Branch::Taken),
-        step(0x1006, &[], &[], Branch::NotTaken),
+        AccessStep { length: 4, ..step(0x1000, &[], &[(0x5008, 8)], Branch::None) },
+        AccessStep { length: 2, ..step(0x1004, &[(0x6000, 5)], &[(0x7000, 5)], Branch::None) },
+        AccessStep { length: 2, ..step(0x1006, &[], &[], Branch::Taken) },
+        AccessStep { length: 2, ..step(0x1006, &[], &[], Branch::NotTaken) },
     ];
     assert_eq!(steps(&path).unwrap(), expected);
 }

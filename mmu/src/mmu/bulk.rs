@@ -84,7 +84,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     fn piece(&self, address: LinearAddress, wanted: usize) -> Result<(HostPhysicalAddress, usize), Fault> {
         let translation =
-            paging::walk(&self.ram, &unrestricted(&self.context), address, AccessKind::Read, &mut ())?;
+            paging::walk(&self.ram, &unrestricted(self.context()), address, AccessKind::Read, &mut ())?;
         let length = wanted.min(PAGE_SIZE as usize - address.page_offset());
         Ok((translation.translation.host(address), length))
     }

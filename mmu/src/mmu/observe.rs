@@ -1,23 +1,11 @@
 //! What an observed memory tells of each access.
 
 use crate::counters::{Counters, Outcome};
+use crate::fault::Fault;
 use crate::reference::{Dimension, Reference, ReferenceLog};
-use crate::tlb::Level;
+use crate::translator::{Found, Hit};
 use core::ops::Range;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
-use serde::{Deserialize, Serialize};
-
-/// Where the translation of an access came from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hit {
-    /// The first level of the TLB.
-    L1,
-    /// The second level.
-    L2,
-    /// A walk.
-    Walk,
-}
 
 /// One access, or one page's part of an access that crosses pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,20 +60,29 @@ impl Observations {
         self.references.clear();
     }
 
-    /// Reports an access that the TLB answered.
+    /// Reports an access, the references of whose walk were recorded from `start` on. One that is not canonical is
+    /// none.
     #[inline]
-    pub(super) fn hit(&mut self, level: Level, access: Access, host_physical: HostPhysicalAddress) {
-        let hit = match level {
-            Level::L1 => Hit::L1,
-            Level::L2 => Hit::L2,
-        };
+    pub(super) fn report(&mut self, access: Access, found: &Result<Found, Fault>, start: usize) {
+        match found {
+            Ok(Found { translation, hit: Hit::Walk }) => {
+                self.walk(access, Some(translation.host(access.linear)), start);
+            }
+            Ok(Found { translation, hit }) => self.hit(*hit, access, translation.host(access.linear)),
+            Err(Fault::NonCanonical { .. }) => {}
+            Err(_) => self.walk(access, None, start),
+        }
+    }
+
+    #[inline]
+    fn hit(&mut self, hit: Hit, access: Access, host_physical: HostPhysicalAddress) {
         let end = self.references.len() as u32;
         self.count_lookup(access.kind, hit);
         self.store(access, Some(host_physical), hit, end..end);
     }
 
-    /// Reports an access that needed a walk whose references were recorded from `start` on.
-    pub(super) fn walk(&mut self, access: Access, host_physical: Option<HostPhysicalAddress>, start: usize) {
+    #[inline(never)]
+    fn walk(&mut self, access: Access, host_physical: Option<HostPhysicalAddress>, start: usize) {
         let end = self.references.len();
         for reference in &self.references[start..end] {
             match reference.dimension {

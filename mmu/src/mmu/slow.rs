@@ -2,12 +2,11 @@
 
 use super::Mmu;
 use super::observe::Access;
+use super::views::Epochs;
 use crate::fast::Allowed;
 use crate::fault::Fault;
-use crate::mapping::Space;
 use crate::paging;
-use crate::tlb::{Globals, Invalidation, Level, Lookup, Pcids, Structures};
-use crate::translation::{Requirement, Translation};
+use crate::translation::Translation;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 
@@ -34,12 +33,13 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     ///
     /// Those of the access.
     pub fn probe(&self, address: LinearAddress, kind: AccessKind) -> Result<HostPhysicalAddress, Fault> {
-        if !self.context.mode.is_canonical(address) {
+        let context = self.context();
+        if !context.mode.is_canonical(address) {
             return Err(Fault::NonCanonical { address });
         }
-        let translation = match self.tlb.peek(address, kind, self.views.view.requirement(kind)) {
+        let translation = match self.tlb().peek(address, kind, self.translator.requirement(kind)) {
             Some(translation) => translation,
-            None => paging::walk(&self.ram, &self.context, address, kind, &mut ())?.translation,
+            None => paging::walk(&self.ram, context, address, kind, &mut ())?.translation,
         };
         Ok(translation.host(address))
     }
@@ -151,121 +151,17 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     #[inline(always)]
     pub(super) fn resolve(&mut self, access: Access) -> Result<Translation, Fault> {
+        let Self { ram, translator, views, observations, .. } = self;
         let Access { kind, linear, .. } = access;
-        let requirement = self.views.view.requirement(kind);
-        if OBSERVED
-            && let Some(&translation) = self.tlb.lookup_hinted(linear, kind)
-            && requirement.allows(translation.rights)
-        {
-            self.observations.hit(Level::L1, access, translation.host(linear));
-            return Ok(translation);
-        }
-        self.resolve_in_tlb(access, requirement)
-    }
-
-    #[inline]
-    fn resolve_in_tlb(&mut self, access: Access, requirement: Requirement) -> Result<Translation, Fault> {
-        let Access { kind, linear, .. } = access;
-        if !self.context.mode.is_canonical(linear) {
-            return Err(Fault::NonCanonical { address: linear });
-        }
-        let held = if OBSERVED {
-            self.tlb.lookup_level1::<true>(linear, kind)
+        let found = if OBSERVED {
+            let start = observations.mark();
+            let found = translator.resolve::<true, _, _>(ram, linear, kind, observations, &mut Epochs(views));
+            observations.report(access, &found, start);
+            found
         } else {
-            self.tlb.lookup_level1::<false>(linear, kind)
+            translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)
         };
-        match held.copied() {
-            Some(translation) if requirement.allows(translation.rights) => {
-                if OBSERVED {
-                    self.observations.hit(Level::L1, access, translation.host(linear));
-                }
-                Ok(translation)
-            }
-            Some(_) => self.walk_again(access),
-            None => self.resolve_past_level1(access, requirement),
-        }
-    }
-
-    #[inline(never)]
-    fn resolve_past_level1(
-        &mut self,
-        access: Access,
-        requirement: Requirement,
-    ) -> Result<Translation, Fault> {
-        let (found, evicted) = self.tlb.lookup_level2(access.linear, access.kind, requirement);
-        if !OBSERVED && let Some(evicted) = evicted {
-            self.views.evict(evicted, &self.tlb);
-        }
-        match found {
-            Lookup::Hit { level, translation } => {
-                if OBSERVED {
-                    self.observations.hit(level, access, translation.host(access.linear));
-                }
-                Ok(translation)
-            }
-            Lookup::Miss => self.walk(access),
-            Lookup::Refused => self.walk_again(access),
-        }
-    }
-
-    /// Walks after a translation was found whose rights do not suffice, and forgets that.
-    #[inline(never)]
-    fn walk_again(&mut self, access: Access) -> Result<Translation, Fault> {
-        let reach = self.tlb.reach();
-        self.tlb.drop_current(access.linear);
-        self.views.forget_current(access.linear, reach);
-        self.walk(access)
-    }
-
-    #[inline(never)]
-    fn walk(&mut self, access: Access) -> Result<Translation, Fault> {
-        let Access { kind, linear, .. } = access;
-        let start = self.observations.mark();
-        let Self { ram, context, observations, updates, .. } = self;
-        let walked = if OBSERVED {
-            paging::walk_into(ram, context, linear, kind, observations, updates)
-        } else {
-            paging::walk_into(ram, context, linear, kind, &mut (), updates)
-        };
-        let found = walked.and_then(|translation| updates.commit(ram).map(|()| translation));
-        if OBSERVED {
-            let host = found.as_ref().ok().map(|translation| translation.host(linear));
-            self.observations.walk(access, host, start);
-        }
-        match found {
-            Ok(translation) => {
-                let evictions = self.tlb.insert_reporting(linear, kind, translation);
-                if !OBSERVED {
-                    evictions.into_iter().flatten().for_each(|evicted| self.views.evict(evicted, &self.tlb));
-                }
-            }
-            Err(fault) => self.forget_faulting(linear, &fault),
-        }
-        found
-    }
-
-    /// A page fault or an EPT violation removes what the TLB holds of the page (SDM 5.10.4.1, 31.4.3.1).
-    #[cold]
-    fn forget_faulting(&mut self, address: LinearAddress, fault: &Fault) {
-        match fault {
-            Fault::Page(_) => {
-                self.invalidate(Invalidation::Address {
-                    vpid: self.context.vpid,
-                    pcids: Pcids::One(self.context.pcid),
-                    globals: Globals::Drop,
-                    structures: Structures::OfAddress,
-                    address,
-                });
-            }
-            Fault::EptViolation(violation) => {
-                let space = Space::of(&self.context);
-                if let Some(root) = space.ept {
-                    self.invalidate(Invalidation::GuestPhysical { root, address: violation.guest_physical });
-                    self.invalidate(Invalidation::Combined { space, address });
-                }
-            }
-            _ => {}
-        }
+        Ok(found?.translation)
     }
 
     #[inline]

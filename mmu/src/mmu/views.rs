@@ -4,11 +4,12 @@
 //! left, less what has been dropped in the meantime.
 
 use super::ContextChange;
-use crate::context::{Context, PagingMode};
+use crate::context::PagingMode;
 use crate::fast::FastMap;
 use crate::mapping::Space;
 use crate::tlb::{Evicted, Invalidation, Tlb};
 use crate::translation::{PageSize, Requirement};
+use crate::translator::{Translator, Watcher};
 use core::ptr::NonNull;
 use isa::address::{AccessKind, LinearAddress};
 
@@ -22,26 +23,17 @@ pub(super) struct View {
     mode: PagingMode,
     pub(super) read: Requirement,
     pub(super) write: Requirement,
-    pub(super) execute: Requirement,
+    execute: Requirement,
 }
 
 impl View {
-    pub(super) fn of(context: &Context) -> Self {
+    pub(super) fn of(translator: &Translator) -> Self {
         Self {
-            space: Space::of(context),
-            mode: context.mode,
-            read: Requirement::of(context, AccessKind::Read),
-            write: Requirement::of(context, AccessKind::Write),
-            execute: Requirement::of(context, AccessKind::Execute),
-        }
-    }
-
-    #[inline]
-    pub(super) const fn requirement(&self, kind: AccessKind) -> Requirement {
-        match kind {
-            AccessKind::Read => self.read,
-            AccessKind::Write => self.write,
-            AccessKind::Execute => self.execute,
+            space: Space::of(translator.context()),
+            mode: translator.context().mode,
+            read: translator.requirement(AccessKind::Read),
+            write: translator.requirement(AccessKind::Write),
+            execute: translator.requirement(AccessKind::Execute),
         }
     }
 }
@@ -102,48 +94,12 @@ impl Views {
         oldest
     }
 
-    /// Drops what an invalidation covers.
-    pub(super) fn invalidate(&mut self, invalidation: Invalidation, reach: PageSize) {
-        self.each(|view, fast, epoch, epochs| {
-            if !invalidation.covers_space(view.space) {
-                return;
-            }
-            match invalidation.address() {
-                Some(address) => fast.forget(address, reach),
-                None => fast.clear(),
-            }
-            *epochs += 1;
-            *epoch = *epochs;
-        });
-    }
-
     /// Drops everything.
     pub(super) fn clear(&mut self) {
         self.each(|_, fast, epoch, epochs| {
             fast.clear();
             *epochs += 1;
             *epoch = *epochs;
-        });
-    }
-
-    /// Drops the page of an entry that the TLB has lost. Fetches may go on: nothing was invalidated.
-    #[inline]
-    pub(super) fn evict(&mut self, evicted: Evicted, tlb: &Tlb) {
-        let Evicted { tag, address, size } = evicted;
-        self.each(|view, fast, _, _| {
-            if fast.may_hold(address, size) && tlb.is_used_in(tag, view.space) {
-                fast.forget(address, size);
-            }
-        });
-    }
-
-    /// Drops the page around an address from the views of the current tag. Fetches may go on.
-    pub(super) fn forget_current(&mut self, address: LinearAddress, reach: PageSize) {
-        let space = self.view.space;
-        self.each(|view, fast, _, _| {
-            if view.space.shares_globals(space) {
-                fast.forget(address, reach);
-            }
         });
     }
 
@@ -159,5 +115,58 @@ impl Views {
         for Parked { view, fast, epoch, .. } in parked {
             action(view, fast, epoch, epochs);
         }
+    }
+}
+
+/// The fast maps are subsets of what the TLB holds.
+impl Watcher for Views {
+    /// Fetches may go on: nothing was invalidated.
+    #[inline]
+    fn evicted(&mut self, evicted: Evicted, tlb: &Tlb) {
+        let Evicted { tag, address, size } = evicted;
+        self.each(|view, fast, _, _| {
+            if fast.may_hold(address, size) && tlb.is_used_in(tag, view.space) {
+                fast.forget(address, size);
+            }
+        });
+    }
+
+    /// Fetches may go on.
+    fn forgotten(&mut self, address: LinearAddress, reach: PageSize) {
+        let space = self.view.space;
+        self.each(|view, fast, _, _| {
+            if view.space.shares_globals(space) {
+                fast.forget(address, reach);
+            }
+        });
+    }
+
+    fn invalidated(&mut self, invalidation: Invalidation, reach: PageSize) {
+        self.each(|view, fast, epoch, epochs| {
+            if !invalidation.covers_space(view.space) {
+                return;
+            }
+            match invalidation.address() {
+                Some(address) => fast.forget(address, reach),
+                None => fast.clear(),
+            }
+            *epochs += 1;
+            *epoch = *epochs;
+        });
+    }
+}
+
+/// The views of an observed memory, whose fast maps are empty: only their epochs change.
+pub(super) struct Epochs<'a>(pub(super) &'a mut Views);
+
+impl Watcher for Epochs<'_> {
+    #[inline(always)]
+    fn evicted(&mut self, _: Evicted, _: &Tlb) {}
+
+    #[inline(always)]
+    fn forgotten(&mut self, _: LinearAddress, _: PageSize) {}
+
+    fn invalidated(&mut self, invalidation: Invalidation, reach: PageSize) {
+        self.0.invalidated(invalidation, reach);
     }
 }

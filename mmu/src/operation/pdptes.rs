@@ -1,12 +1,9 @@
 //! Loads of the PDPTE registers (SDM 5.4.1).
 
-use super::registers::ept_context;
 use super::{Paging, Refusal, Registers};
-use crate::ept::{self, EptAccess, EptPermissions, EptTarget};
-use crate::fault::Fault;
+use crate::context::Privilege;
+use crate::paging::{self, PdpteError};
 use crate::ram::Ram;
-use crate::walk::FlagUpdates;
-use isa::address::{GuestPhysicalAddress, HostPhysicalAddress};
 
 /// The bits of CR0 of which a change by MOV to CR0 loads the registers.
 const CR0: u64 = Paging::CD | Paging::NW | Paging::PG;
@@ -24,36 +21,9 @@ pub(super) const fn loaded_by_change(before: &Paging, after: &Paging) -> bool {
 ///
 /// [`Refusal::Pdpte`] and [`Refusal::PdpteLoad`]; then no flag of EPT has been set.
 pub(super) fn load(ram: &Ram, registers: &Registers) -> Result<[u64; 4], Refusal> {
-    let table = GuestPhysicalAddress(registers.paging.cr3 & 0xffff_ffe0);
-    let mut updates = FlagUpdates::default();
-    let host = locate(ram, registers, table, &mut updates).map_err(Refusal::PdpteLoad)?;
-    let mut pdptes = [0; 4];
-    for (number, pdpte) in pdptes.iter_mut().enumerate() {
-        let at = host.add(8 * number as u64);
-        *pdpte = ram.read(at).map_err(|error| Refusal::PdpteLoad(error.into()))?;
-        if *pdpte & 1 != 0 && *pdpte & reserved_bits(registers) != 0 {
-            return Err(Refusal::Pdpte { number: number as u8 });
-        }
-    }
-    updates.commit(ram).map_err(Refusal::PdpteLoad)?;
-    Ok(pdptes)
-}
-
-/// SDM table 5-8.
-const fn reserved_bits(registers: &Registers) -> u64 {
-    0x1e6 | !((1 << registers.physical_address_width) - 1)
-}
-
-/// A load of PDPTEs by MOV is a read for EPT, also with accessed and dirty flags (SDM 31.3.3.2).
-fn locate(
-    ram: &Ram,
-    registers: &Registers,
-    table: GuestPhysicalAddress,
-    updates: &mut FlagUpdates,
-) -> Result<HostPhysicalAddress, Fault> {
-    let Some(eptp) = registers.eptp() else { return Ok(table.without_ept()) };
-    let access = EptAccess { needs: EptPermissions::READ, target: EptTarget::Physical, linear: None };
-    let width = registers.physical_address_width;
-    let mapping = ept::translate(ram, &ept_context(eptp), width, table, access, &mut (), updates)?;
-    Ok(mapping.host_physical)
+    let context = registers.context(Privilege::Supervisor);
+    paging::load_pdptes(ram, &context, registers.paging.cr3).map_err(|error| match error {
+        PdpteError::ReservedBit { number, .. } => Refusal::Pdpte { number },
+        PdpteError::Memory(fault) => Refusal::PdpteLoad(fault),
+    })
 }

@@ -72,8 +72,10 @@ impl Paging {
     pub const fn mode(&self) -> Option<PagingMode> {
         if self.cr0 & Self::PG == 0 {
             Some(PagingMode::None)
-        } else if self.cr4 & Self::PAE == 0 || self.efer & Self::LME == 0 {
+        } else if self.cr4 & Self::PAE == 0 {
             None
+        } else if self.efer & Self::LME == 0 {
+            Some(PagingMode::Pae)
         } else if self.cr4 & Self::LA57 == 0 {
             Some(PagingMode::FourLevel)
         } else {

@@ -3,10 +3,19 @@
 use super::Tlb;
 use super::tags::Tag;
 use crate::ept::EptMapping;
-use crate::walk::{EptStructure, Structure, WalkCaches};
+use crate::walk::{EptStructure, Keeps, Structure, WalkCaches};
 use isa::address::{GuestPhysicalAddress, LinearAddress};
 
 impl WalkCaches for Tlb {
+    #[inline]
+    fn keeps(&self) -> Keeps {
+        let mut keeps = Keeps::empty();
+        keeps.set(Keeps::STRUCTURES, self.current.structures != Tag::NONE);
+        keeps.set(Keeps::GUEST_PHYSICAL, self.current.guest_physical != Tag::NONE);
+        keeps.set(Keeps::EPT_STRUCTURES, self.current.ept_structures != Tag::NONE);
+        keeps
+    }
+
     #[inline]
     fn structure(&mut self, address: LinearAddress) -> Option<Structure> {
         self.clock += 1;
@@ -23,6 +32,14 @@ impl WalkCaches for Tlb {
     fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
         self.clock += 1;
         self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
+    }
+
+    fn forget_structures(&mut self, address: LinearAddress) {
+        self.structures.drop_address(address, &[self.current.structures], &mut self.tags);
+    }
+
+    fn forget_ept_structures(&mut self, address: GuestPhysicalAddress) {
+        self.ept_structures.drop_address(address, &[self.current.ept_structures], &mut self.tags);
     }
 
     fn forget_guest_physical(&mut self, address: GuestPhysicalAddress) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use timing::processor::Processor;
 use vmxsim::progress::Progress;
 use vmxsim::replay::options::Levels;
-use vmxsim::replay::{Divergence, ReplayOptions, ReplayReport, RunAs, Verify, replay};
+use vmxsim::replay::{Divergence, ReplayOptions, ReplayReport, RunAs, Verify, WalkCaches, replay};
 use vmxsim::result::{Envelope, write_json};
 
 /// Run a recorded program again, on the simulated machine
@@ -33,9 +33,13 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "as", value_enum, value_name = "native|guest")]
     run_as: Option<RunAs>,
     /// Processor whose TLB, caches and latencies are used: haswell, skylake, skylake-x, ice-lake, golden-cove, zen2,
-    /// zen3, zen4
+    /// zen3, zen4, or a file of your own that ends in .toml
     #[arg(long, value_name = "PROCESSOR")]
     tlb: Option<String>,
+    /// Whether page walks have the processor's caches for paging-structure entries and guest-physical addresses;
+    /// without them every walk reads every level
+    #[arg(long, value_enum, value_name = "on|off")]
+    walk_caches: Option<WalkCaches>,
     /// Page size of the program's page tables: 4K, 2M or 1G
     #[arg(long, value_name = "SIZE", value_parser = page_size)]
     guest_pages: Option<PageSize>,
@@ -64,6 +68,7 @@ struct ReplayConfig {
     verify: bool,
     r#as: Option<RunAs>,
     tlb: Option<String>,
+    walk_caches: Option<WalkCaches>,
     guest_pages: Option<PageSize>,
     host_pages: Option<PageSize>,
     guest_levels: Option<Levels>,
@@ -107,6 +112,7 @@ fn options(args: &ReplayArgs, common: &Common) -> Result<ReplayOptions> {
         run_as: args.run_as.or(config.r#as).unwrap_or_default(),
         verify: if args.verify || config.verify { Verify::EachInstruction } else { Verify::No },
         tlb: args.tlb.clone().or(config.tlb).unwrap_or(defaults.tlb),
+        walk_caches: args.walk_caches.or(config.walk_caches).unwrap_or_default(),
         guest_pages: args.guest_pages.or(config.guest_pages).unwrap_or(defaults.guest_pages),
         host_pages: args.host_pages.or(config.host_pages).unwrap_or(defaults.host_pages),
         guest_levels: args.guest_levels.or(config.guest_levels).unwrap_or_default(),
@@ -125,7 +131,7 @@ fn read_config(path: &Path) -> Result<ReplayConfig> {
 /// Carries out `vmxsim replay`.
 pub(crate) fn run(args: &ReplayArgs, common: &Common) -> Result<Ended> {
     let options = options(args, common)?;
-    let processor = Processor::named(&options.tlb).map_err(report)?;
+    let processor = Processor::select(&options.tlb).map_err(report)?;
     tracing::info!(processor = processor.description(), "replaying");
     let started = Instant::now();
     let total = options.limit.or_else(|| steps(&options.trace));

@@ -3,7 +3,7 @@
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use timing::stack::WholeCycles;
+use timing::stack::{Cause, WholeCycles};
 
 /// The result of a comparison.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -30,6 +30,8 @@ pub struct StrategyResult {
     pub name: String,
     /// What it does, in one sentence.
     pub says: String,
+    /// Whether a monitor could use it.
+    pub standing: Standing,
     /// Accesses to memory, instruction fetches included.
     pub accesses: u64,
     /// Accesses whose translation was not in the first level of the TLB.
@@ -76,6 +78,19 @@ pub struct StrategyResult {
     pub occupancy: Vec<Sample>,
     /// What the oracle has to say, each as a readable paragraph; there are at most so many that a person reads them.
     pub findings: Vec<String>,
+}
+
+/// What a strategy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Monitors and kernels can use it.
+    #[default]
+    Strategy,
+    /// It shows what no strategy can beat; no processor offers it.
+    Bound,
+    /// It omits what is required on purpose, to show what that looks like.
+    Broken,
 }
 
 /// What an oracle thinks of invalidations and of translations.
@@ -125,17 +140,39 @@ impl Comparison {
         }
     }
 
-    /// The strategy that took the fewest cycles, the first of several.
+    /// The strategy that took the fewest cycles, the first of several, of those that are sound and no bound.
     #[must_use]
     pub fn best(&self) -> Option<&StrategyResult> {
-        self.strategies.iter().min_by_key(|strategy| strategy.cycles)
+        let sound = self.strategies.iter().filter(|strategy| strategy.is_sound());
+        sound
+            .filter(|strategy| strategy.standing == Standing::Strategy)
+            .min_by_key(|strategy| strategy.cycles)
     }
 
-    /// Whether a strategy omitted a required invalidation or used a translation that no table ever gave.
+    /// Whether a strategy was not sound that is not broken on purpose.
     #[must_use]
     pub fn finds_something(&self) -> bool {
-        self.strategies.iter().any(|strategy| strategy.missing > 0 || strategy.judgement.incoherent > 0)
+        let serious = self.strategies.iter().filter(|strategy| strategy.standing != Standing::Broken);
+        !serious.into_iter().all(StrategyResult::is_sound)
     }
+}
+
+impl StrategyResult {
+    /// Whether it omitted no required invalidation and used no translation that the tables never gave.
+    #[must_use]
+    pub const fn is_sound(&self) -> bool {
+        self.missing == 0 && self.judgement.incoherent == 0
+    }
+}
+
+/// The name of a cause in words, for people.
+pub(super) fn words(cause: Cause) -> String {
+    let word = |word: &str| match word {
+        "ept" | "tlb" | "l2" | "ipi" => word.to_uppercase(),
+        "vm" => "VM".to_owned(),
+        _ => word.to_owned(),
+    };
+    cause.name().split('_').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Pairs as a map, in the order in which they stand.
@@ -145,4 +182,84 @@ fn in_order<K: Serialize, V: Serialize, S: Serializer>(pairs: &[(K, V)], to: S) 
         map.serialize_entry(key, value)?;
     }
     map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::compare::example;
+
+    /// The keys that those who read a comparison by program find in each strategy.
+    const KEYS: [&str; 11] = [
+        "name",
+        "accesses",
+        "l1_misses",
+        "walks",
+        "walk_refs",
+        "invalidations",
+        "entries_dropped",
+        "over_invalidated",
+        "missing",
+        "cycles",
+        "cycles_relative",
+    ];
+
+    #[test]
+    fn a_comparison_as_data_has_all_keys_and_keeps_the_order_of_the_work() {
+        let value = serde_json::to_value(example::three()).unwrap();
+        for strategy in value["strategies"].as_array().unwrap() {
+            for key in KEYS {
+                assert!(strategy.get(key).is_some(), "{key} is missing");
+            }
+            let causes = strategy["cycles_by_cause"].as_object().unwrap();
+            let sum: u64 = causes.values().map(|cycles| cycles.as_u64().unwrap()).sum();
+            assert_eq!(strategy["cycles"], sum);
+        }
+        assert_eq!(
+            value["workload"].to_string(),
+            r#"{"traces":"btree, hash, sort","guests":"2 on 2 processors"}"#
+        );
+        assert_eq!(
+            value["strategies"][0]["occupancy"][9]["entries"].to_string(),
+            r#"{"guest 0":4,"guest 1":2,"guest 2":1}"#
+        );
+    }
+
+    #[test]
+    fn cycles_are_related_to_the_first_strategy_also_if_it_took_none() {
+        let relative = |cycles: [u64; 3]| {
+            let strategies = cycles.map(|cycles| StrategyResult { cycles, ..StrategyResult::default() });
+            let mut comparison = Comparison { strategies: strategies.into(), ..Comparison::default() };
+            comparison.relate();
+            comparison.strategies.iter().map(|strategy| strategy.cycles_relative).collect::<Vec<_>>()
+        };
+        assert_eq!(relative([200, 100, 300]), [1.0, 0.5, 1.5]);
+        assert_eq!(relative([0, 100, 0]), [1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_best_strategy_is_sound_and_no_bound_and_one_broken_on_purpose_is_no_finding() {
+        let mut comparison = example::three();
+        assert!(
+            comparison.strategies[2].cycles < comparison.strategies[1].cycles,
+            "the unsound one is fastest"
+        );
+        assert_eq!(comparison.best().unwrap().name, "per-address");
+        assert!(comparison.finds_something());
+        comparison.strategies[1].standing = Standing::Bound;
+        assert_eq!(comparison.best().unwrap().name, "flush-all");
+        comparison.strategies[2].standing = Standing::Broken;
+        assert!(!comparison.finds_something());
+    }
+
+    #[test]
+    fn a_missing_invalidation_and_an_incoherent_use_are_each_enough_to_be_unsound() {
+        let missing = StrategyResult { missing: 1, ..StrategyResult::default() };
+        let judgement = Judgement { incoherent: 1, ..Judgement::default() };
+        let incoherent = StrategyResult { judgement, ..StrategyResult::default() };
+        let judgement = Judgement { in_window: 1, redundant: 1, ..Judgement::default() };
+        let permitted = StrategyResult { judgement, ..StrategyResult::default() };
+        assert_eq!([missing, incoherent, permitted].map(|result| result.is_sound()), [false, false, true]);
+    }
 }

@@ -8,7 +8,7 @@ use super::result::{Comparison, Judgement, Sample, StrategyResult, TagCounts};
 use super::strategy::{KNOWN, Known, StrategyOptions};
 use super::system::System;
 use super::work::{Block, Topology, Work, WorkError};
-use crate::replay::geometry;
+use crate::replay::options::geometry;
 use mmu::Geometry;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -38,14 +38,15 @@ impl Source for Work {
 }
 
 /// Blocks made by hand, for exact experiments.
-pub struct Script {
+#[derive(Clone, Debug)]
+pub struct Blocks {
     /// Who runs on what.
     pub topology: Topology,
     /// What happens, in order.
     pub blocks: std::collections::VecDeque<Block>,
 }
 
-impl Source for Script {
+impl Source for Blocks {
     fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -110,14 +111,15 @@ pub fn named(names: &[String]) -> Result<Vec<&'static Known>, CompareError> {
 /// [`CompareError`].
 pub fn compare(options: &CompareOptions, progress: impl FnMut(u64)) -> Result<Comparison, CompareError> {
     let strategies = named(&options.strategies)?;
-    let processor = Processor::named(&options.processor).map_err(CompareError::processor)?;
+    let processor = Processor::select(&options.processor).map_err(CompareError::processor)?;
     let bench = Bench {
         strategy: options.strategy,
         oracle: options.oracle,
         ..Bench::new(processor, options.monitor_pages)?
     };
     let mut work = Work::new(&options.work)?;
-    compare_on(&mut work, &strategies, &bench, progress)
+    let comparison = compare_on(&mut work, &strategies, &bench, progress)?;
+    Ok(Comparison { workload: options.workload(), ..comparison })
 }
 
 /// Runs `strategies` on the work of `source`. The work is read once; the strategies share it and run in parallel.
@@ -150,7 +152,7 @@ pub fn compare_on(
     let mut next = source.next_block(Block::default())?;
     while let Some(block) = next {
         let (done, read) = rayon::join(
-            || runs.par_iter_mut().with_max_len(1).try_for_each(|run| run.block(&block)),
+            || runs.par_iter_mut().with_max_len(1).try_for_each(|run| run.block(&topology, &block)),
             || source.next_block(std::mem::take(&mut spare)),
         );
         done?;
@@ -180,19 +182,19 @@ impl Run {
         Ok(Self { system, instructions: 0, samples: Vec::new(), every: 1, blocks: 0 })
     }
 
-    fn block(&mut self, block: &Block) -> Result<(), MachineError> {
+    fn block(&mut self, topology: &Topology, block: &Block) -> Result<(), MachineError> {
         self.system.run(block)?;
         self.instructions += block.instructions;
         self.blocks += 1;
         if self.blocks.is_multiple_of(self.every) {
-            self.sample();
+            self.sample(topology);
         }
         Ok(())
     }
 
-    fn sample(&mut self) {
+    fn sample(&mut self, topology: &Topology) {
         let (instructions, walks) = (self.instructions, self.system.total().walks);
-        self.samples.push(Sample { instructions, walks, entries: self.system.machine.occupancy() });
+        self.samples.push(Sample { instructions, walks, entries: self.system.machine.occupancy(topology) });
         if self.samples.len() == SAMPLES {
             let mut index = 0;
             self.samples.retain(|_| {
@@ -213,6 +215,7 @@ impl Run {
         StrategyResult {
             name: known.name.to_owned(),
             says: known.says.to_owned(),
+            standing: known.standing,
             accesses: total.accesses,
             l1_misses: total.l1_misses,
             walks: total.walks,
@@ -227,7 +230,13 @@ impl Run {
             entries_dropped: dropped.entries + dropped.structures + dropped.guest_physical,
             over_invalidated: summary.over_broad,
             missing: summary.missing,
-            judgement: Judgement::of(&summary),
+            judgement: Judgement {
+                required: summary.required,
+                redundant: summary.redundant,
+                valid_dropped: summary.valid_dropped,
+                in_window: summary.in_window,
+                incoherent: summary.incoherent,
+            },
             cycles: cycles.total(),
             cycles_relative: first.map_or(1.0, |first| cycles.total() as f64 / first as f64),
             cycles_by_cause: cycles,

@@ -11,6 +11,7 @@ mod lazy;
 mod recycle;
 
 use super::machine::Machine;
+use super::result::Standing;
 use super::tags::TagPolicy;
 use super::work::Editor;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
@@ -145,6 +146,8 @@ pub struct Known {
     /// What the hardware tags entries with.
     pub(crate) tags: TagPolicy,
     pub(crate) build: fn(&StrategyOptions) -> Box<dyn Strategy>,
+    /// What it is for.
+    pub standing: Standing,
     /// Whether a comparison includes it unless told otherwise.
     pub default: bool,
 }
@@ -164,6 +167,7 @@ pub const KNOWN: &[Known] = &[
         says: "no tags: every VM entry, VM exit and CR3 load flushes",
         tags: TagPolicy::None,
         build: eager,
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -171,6 +175,7 @@ pub const KNOWN: &[Known] = &[
         says: "one bit tells guest from host: a change of guest and every CR3 load flush",
         tags: TagPolicy::ModeBit,
         build: eager,
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -178,6 +183,7 @@ pub const KNOWN: &[Known] = &[
         says: "a tag word with masks, which guests extend by address spaces (profile extended)",
         tags: TagPolicy::TagWord,
         build: eager,
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -185,6 +191,7 @@ pub const KNOWN: &[Known] = &[
         says: "VPID without PCID: every CR3 load flushes",
         tags: TagPolicy::Vpid,
         build: eager,
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -192,6 +199,7 @@ pub const KNOWN: &[Known] = &[
         says: "VPID and PCID; each edit flushes everything on every processor",
         tags: TagPolicy::VpidPcid,
         build: |_| Box::new(eager::Eager { reach: Reach::All, targets: eager::Targets::Everyone }),
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -199,6 +207,7 @@ pub const KNOWN: &[Known] = &[
         says: "VPID and PCID; each edit flushes the address space where it may be cached",
         tags: TagPolicy::VpidPcid,
         build: |_| Box::new(eager::Eager { reach: Reach::Context, targets: eager::Targets::Holders }),
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -208,6 +217,7 @@ pub const KNOWN: &[Known] = &[
         build: |options| {
             Box::new(eager::Eager { reach: per_address(options), targets: eager::Targets::Everyone })
         },
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -215,6 +225,7 @@ pub const KNOWN: &[Known] = &[
         says: "VPID and PCID; page by page up to the threshold, by IPI where it may be cached",
         tags: TagPolicy::VpidPcid,
         build: eager,
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -222,6 +233,7 @@ pub const KNOWN: &[Known] = &[
         says: "as per-address, but processors that run something else flush when they come back",
         tags: TagPolicy::VpidPcid,
         build: |options| Box::new(lazy::Lazy::new(per_address(options))),
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -229,6 +241,7 @@ pub const KNOWN: &[Known] = &[
         says: "no IPIs: other processors flush at their next entry or tick, and frames are held back until then",
         tags: TagPolicy::VpidPcid,
         build: |options| Box::new(deferred::Deferred::new(per_address(options))),
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -236,6 +249,7 @@ pub const KNOWN: &[Known] = &[
         says: "each edit gives the address space a new PCID; one flush when they are used up",
         tags: TagPolicy::VpidPcid,
         build: |options| Box::new(recycle::Recycle::new(options.pcids)),
+        standing: Standing::Strategy,
         default: true,
     },
     Known {
@@ -243,6 +257,7 @@ pub const KNOWN: &[Known] = &[
         says: "hardware removes exactly what an edit made stale, at no cost: the bound",
         tags: TagPolicy::VpidPcid,
         build: |_| Box::new(coherent::Coherent),
+        standing: Standing::Bound,
         default: true,
     },
     Known {
@@ -252,6 +267,7 @@ pub const KNOWN: &[Known] = &[
         build: |options| {
             Box::new(eager::Eager { reach: per_address(options), targets: eager::Targets::Itself })
         },
+        standing: Standing::Broken,
         default: false,
     },
 ];

@@ -17,7 +17,10 @@ pub(super) struct System {
     pub(super) known: &'static Known,
     pub(super) machine: Machine,
     strategy: Box<dyn Strategy>,
+    /// The action whose edits are under way.
     open: Option<Batch>,
+    /// The guest that was left for an action of the monitor.
+    left: Option<usize>,
     monitor_pages: u32,
 }
 
@@ -32,6 +35,7 @@ impl System {
             machine: Machine::new(&Parts { tags: known.tags, ..*parts })?,
             strategy: (known.build)(options),
             open: None,
+            left: None,
             monitor_pages: parts.monitor_pages,
         })
     }
@@ -131,14 +135,16 @@ impl System {
             self.machine.tally.faults += 1;
             self.machine.processors[processor].refused(&access);
             if !matches!(fault, Fault::EptViolation(_)) {
-                self.machine.spend(processor, Cause::Fault, self.machine.costs.page_fault());
+                let costs = self.machine.costs;
+                self.machine.spend(processor, Cause::Fault, costs.page_fault() + costs.fault_handler());
             }
         }
     }
 
     fn edit(&mut self, edit: &Edit) -> Result<(), MachineError> {
         let (processor, process) = (usize::from(edit.processor), usize::from(edit.process));
-        if edit.by == Editor::Monitor {
+        if edit.by == Editor::Monitor && self.open.is_none() {
+            self.left = self.machine.guest_on(processor);
             self.machine.exit(processor);
         }
         let Machine { ram, guests, processes, .. } = &mut self.machine;
@@ -160,22 +166,24 @@ impl System {
         if let (Some(change), Some(batch)) = (change, &mut self.open) {
             batch.changes.push(change);
         }
-        if edit.last { self.finish(processor, guest) } else { Ok(()) }
+        if edit.last {
+            self.finish(processor);
+        }
+        Ok(())
     }
 
     /// After the last edit of a batch.
-    fn finish(&mut self, processor: usize, guest: usize) -> Result<(), MachineError> {
-        let Some(batch) = self.open.take() else { return Ok(()) };
+    fn finish(&mut self, processor: usize) {
+        let Some(batch) = self.open.take() else { return };
         if batch.pages.is_empty() {
             self.machine.complete(&batch.changes);
         } else {
             self.strategy.edited(&mut self.machine, batch);
         }
-        if self.machine.guest_on(processor).is_none() {
+        if let Some(guest) = self.left.take() {
             self.enter(processor, guest);
             self.strategy.resuming(&mut self.machine, processor);
         }
-        Ok(())
     }
 }
 
@@ -206,8 +214,7 @@ impl Machine {
 
     /// Tells the oracle what an edit has changed.
     fn report(&mut self, edit: &Edit, guest: usize, written: &Written) -> Option<oracle::ChangeId> {
-        let process = usize::from(edit.process);
-        let context = self.context_of(process);
+        let context = *self.processors[usize::from(edit.processor)].translator.context();
         let oracle = self.oracle.as_mut()?;
         let what = match edit.change {
             Change::Map { page, size, .. }
@@ -227,7 +234,7 @@ impl Machine {
         };
         let by = Actor { processor: usize::from(edit.processor), who: who.into() };
         let Written { entry, level, old, new } = *written;
-        Some(oracle.changed(&self.ram, oracle::Change { by, at: self.now, what, entry, level, old, new }))
+        Some(oracle.changed(oracle::Change { by, at: self.now, what, entry, level, old, new }))
     }
 }
 

@@ -24,10 +24,11 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(options: &ReplayOptions, code: CodeCache<Watched>) -> Result<Self, ReplayError> {
-        let processor = timing::processor::Processor::named(&options.tlb)?;
+        let processor = timing::processor::Processor::select(&options.tlb)?;
         let ram = Ram::new(options.memory)?;
         let space = AddressSpace::new(&ram, options)?;
-        let mut memory = Mmu::new(ram, &geometry(&processor)?)?;
+        let geometry = options.walk_caches.of(geometry(&processor)?);
+        let mut memory = Mmu::new(ram, &geometry)?;
         memory.set_context(space.context());
         let cpu = Processor::new(memory, Meter::new(Model::new(&processor)));
         Ok(Self { cpu, code, space })

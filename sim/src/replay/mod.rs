@@ -16,7 +16,7 @@ mod run;
 mod space;
 mod verify;
 
-pub use options::{ReplayOptions, RunAs, Verify};
+pub use options::{ReplayOptions, RunAs, Verify, WalkCaches};
 pub use report::ReplayReport;
 pub use space::SpaceError;
 pub use verify::Divergence;
@@ -36,9 +36,9 @@ pub enum ReplayError {
     /// The first page tables cannot be built.
     #[error("cannot build the page tables: {0}")]
     Tables(#[from] TablesError),
-    /// There is no processor of that name.
+    /// There is no such processor, or its file is refused.
     #[error(transparent)]
-    Processor(#[from] timing::processor::UnknownProcessor),
+    Processor(#[from] timing::processor::SelectError),
     /// Its TLB cannot be built.
     #[error(transparent)]
     Geometry(#[from] options::GeometryMismatch),

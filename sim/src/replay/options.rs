@@ -42,6 +42,31 @@ pub enum Verify {
     No,
 }
 
+/// Whether page walks have caches of their own: for paging-structure entries and for guest-physical addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkCaches {
+    /// Those of the processor.
+    #[default]
+    On,
+    /// None: every walk reads every level, 4 entries natively and 24 as a guest with 4 levels on 4.
+    Off,
+}
+
+impl WalkCaches {
+    /// The geometry with or without its caches for page walks.
+    #[must_use]
+    pub fn of(self, geometry: Geometry) -> Geometry {
+        match self {
+            Self::On => geometry,
+            Self::Off => {
+                let Geometry { level1_instruction, level1_data, level1_store, level2, .. } = geometry;
+                Geometry { level1_instruction, level1_data, level1_store, level2, ..Geometry::default() }
+            }
+        }
+    }
+}
+
 /// Everything that decides what a replay does and what its result is.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ReplayOptions {
@@ -52,8 +77,10 @@ pub struct ReplayOptions {
     pub run_as: RunAs,
     /// Whether registers are compared.
     pub verify: Verify,
-    /// Name of the processor whose TLB, caches and latencies are used.
+    /// Name or file of the processor whose TLB, caches and latencies are used.
     pub tlb: String,
+    /// Whether page walks have the caches of the processor.
+    pub walk_caches: WalkCaches,
     /// Pages of the program's own page tables.
     pub guest_pages: PageSize,
     /// Pages of EPT.
@@ -82,6 +109,7 @@ impl ReplayOptions {
             run_as: RunAs::Native,
             verify: Verify::No,
             tlb: Self::PROCESSOR.to_owned(),
+            walk_caches: WalkCaches::On,
             guest_pages: PageSize::Size4K,
             host_pages: PageSize::Size4K,
             guest_levels: Levels::Four,
@@ -94,21 +122,21 @@ impl ReplayOptions {
 
 /// The geometry of a processor's TLB is not one that this machine can have.
 #[derive(Debug, thiserror::Error)]
-#[error("the [tlb] section of processor {processor}: {reason}")]
+#[error("{file}: [tlb]: {reason}")]
 pub struct GeometryMismatch {
-    processor: String,
+    file: String,
     reason: String,
 }
 
-/// The geometry of a processor's TLB.
+/// The geometry of a processor's TLB, with its caches for page walks.
 ///
 /// # Errors
 ///
-/// [`GeometryMismatch`] names the field.
+/// [`GeometryMismatch`] names the file and the field.
 pub fn geometry(processor: &Processor) -> Result<Geometry, GeometryMismatch> {
-    let error = |reason: String| GeometryMismatch { processor: processor.name().to_owned(), reason };
-    let geometry: Geometry =
-        processor.tlb().clone().try_into().map_err(|e: toml::de::Error| error(e.to_string()))?;
+    let error = |reason: String| GeometryMismatch { file: processor.file().to_owned(), reason };
+    let shape = |e: toml::de::Error| error(e.to_string().trim_end().replace('\n', " "));
+    let geometry: Geometry = processor.tlb().clone().try_into().map_err(shape)?;
     geometry.validate().map_err(|e| error(e.to_string()))?;
     Ok(geometry)
 }
@@ -122,6 +150,21 @@ mod tests {
     fn the_tlb_of_every_named_processor_can_be_built() {
         for name in Processor::known() {
             geometry(&Processor::named(name).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_walk_caches_the_levels_of_the_tlb_stay_and_nothing_else() {
+        for name in Processor::known() {
+            let full = geometry(&Processor::named(name).unwrap()).unwrap();
+            assert_eq!(WalkCaches::On.of(full.clone()), full);
+            let bare = WalkCaches::Off.of(full.clone());
+            assert_ne!(full, bare, "{name}");
+            let Geometry { structures, guest_physical, ept_structures, .. } = full.clone();
+            assert_eq!(Geometry { structures, guest_physical, ept_structures, ..bare.clone() }, full);
+            assert_eq!(bare.structures, Geometry::default().structures);
+            assert_eq!(bare.ept_structures, Geometry::default().ept_structures);
+            assert!(bare.guest_physical.is_empty());
         }
     }
 }

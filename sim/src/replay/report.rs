@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use super::verify::Divergence;
+use crate::number::grouped;
 use mmu::Counters;
 use mmu::counters::HitsMisses;
 use serde::Serialize;
@@ -166,30 +167,4 @@ fn list(f: &mut fmt::Formatter<'_>, title: &str, counts: &BTreeMap<String, u64>)
     let shown: Vec<_> = rows.iter().take(8).map(|(name, count)| format!("{name} {count}")).collect();
     let more = if rows.len() > 8 { format!(", {} more", rows.len() - 8) } else { String::new() };
     writeln!(f, "{title:<15}{:>14}   {}{more}", grouped(total), shown.join(", "))
-}
-
-/// A number with a comma every three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        assert_eq!(
-            ["0", "12", "999", "1,000", "1,234,567"],
-            [0, 12, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
-        );
-    }
 }

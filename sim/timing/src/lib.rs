@@ -6,7 +6,8 @@
 //! machine computes; only the clock flows back.
 //!
 //! Reading order: [`step`] (what comes in), [`model`] (the rules), [`stack`] (what goes out), then [`cache`] and
-//! [`hierarchy`] (which cache served an access) and [`processor`] (the facts, as files with a source for each value).
+//! [`hierarchy`] (which cache served an access), [`processor`] (the facts, as files with a source for each value) and
+//! [`operations`] (costs of what is no ordinary instruction).
 //!
 //! ```
 //! use isa::address::{AccessKind, HostPhysicalAddress};
@@ -35,6 +36,7 @@
 pub mod cache;
 pub mod hierarchy;
 pub mod model;
+pub mod operations;
 pub mod processor;
 pub mod stack;
 pub mod step;

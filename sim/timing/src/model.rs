@@ -7,6 +7,7 @@
 //! | a lookup in the L2 TLB, hit or miss | the L2 adder of the processor | `*_tlb_l2` |
 //! | each reference of a page walk | its full latency through the L1 data cache | `*_walk_guest`, `*_walk_ept` |
 //! | each line of an access | its latency beyond an L1 hit | `*_cache` |
+//! | anything else, by [`spend`](Model::spend) | what the caller says | the cause it names |
 //!
 //! The references of a walk are a chain, each address read from the one before, so their latencies add. A walk starts
 //! after the L2 TLB has missed, so it pays that lookup too. Reads and writes cost the same.
@@ -141,6 +142,27 @@ impl Model {
         if served.by != ServedBy::L1 {
             self.pass(cause, SubCycles::from_cycles(served.latency - self.caches.l1_latency(kind)));
         }
+    }
+
+    /// Charges what is no instruction and no access: a VM exit, an invalidation, an interrupt, a fault handler.
+    ///
+    /// What such an operation costs on a processor is in its [`OperationCosts`](crate::operations::OperationCosts).
+    ///
+    /// ```
+    /// use timing::model::Model;
+    /// use timing::processor::Processor;
+    /// use timing::stack::Cause;
+    /// use timing::units::SubCycles;
+    ///
+    /// let skylake = Processor::named("skylake")?;
+    /// let mut model = Model::new(&skylake);
+    /// model.spend(Cause::Invalidation, 33 * skylake.operations().invlpg());
+    /// assert_eq!(model.clock(), SubCycles::from_cycles(33 * skylake.operations().invlpg()));
+    /// # Ok::<(), timing::processor::UnknownProcessor>(())
+    /// ```
+    #[inline]
+    pub fn spend(&mut self, cause: Cause, cycles: u64) {
+        self.pass(cause, SubCycles::from_cycles(cycles));
     }
 
     /// Lets time pass for a cause: the one place where the clock and the stack move.

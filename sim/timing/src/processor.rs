@@ -30,27 +30,68 @@
 //! [walkers]                          # may be left out; the first model runs one walk at a time
 //! count = 2
 //!
+//! [operations]                       # cycles; see crate::operations, which lists them all
+//! vm-exit = 531
+//! invlpg = 186
+//!
 //! [[source]]                         # as many as needed; the longest key that covers a value is its source
 //! keys = ["tlb", "caches", "memory.latency"]
 //! basis = "measured"                 # read, measured, derived, recalled or assumed
 //! text = "where it was published"
 //! ```
+//!
+//! A file may say `base = "skylake"` and then only what differs, with its own sources: tables are merged key by key,
+//! arrays and values replaced. What it does not mention keeps the value and the source of the base.
+//!
+//! ```
+//! use timing::processor::Processor;
+//!
+//! let text = r#"
+//!     base = "skylake"
+//!     name = "slow-ipi"
+//!     description = "Skylake with slow interrupts"
+//!
+//!     [operations]
+//!     ipi-receive = 9000
+//!
+//!     [[source]]
+//!     keys = ["operations"]
+//!     basis = "assumed"
+//!     text = "To see what it does."
+//! "#;
+//! let (slow, skylake) = (Processor::from_toml(text, "slow.toml")?, Processor::named("skylake").unwrap());
+//! assert_eq!(slow.operations().ipi_receive(), 9000);
+//! assert_eq!(slow.operations().invlpg(), skylake.operations().invlpg());
+//! # Ok::<(), timing::processor::ProcessorError>(())
+//! ```
 
+mod base;
 mod check;
 mod error;
 mod file;
 mod shipped;
 mod source;
 
-pub use error::{Problem, ProcessorError, UnknownProcessor};
+use std::io::Read;
+use std::path::Path;
+
+pub use error::{Problem, ProcessorError, SelectError, UnknownProcessor};
 pub use source::{Basis, Fact, Source};
+
+pub(crate) use check::Checker;
+
+use crate::operations::OperationCosts;
 
 /// Bytes in a cache line; no other size is supported.
 pub const LINE_SIZE: u64 = 64;
 
+/// The most bytes of a processor file.
+const LARGEST_FILE: u64 = 1 << 20;
+
 /// A processor whose values have been checked.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Processor {
+    file: String,
     name: String,
     description: String,
     issue_width: u32,
@@ -59,6 +100,7 @@ pub struct Processor {
     caches: Caches,
     memory_latency: u64,
     walkers: Option<u32>,
+    operations: OperationCosts,
     facts: Vec<Fact>,
 }
 
@@ -77,6 +119,34 @@ impl Processor {
         shipped::names()
     }
 
+    /// The shipped processor of this name, or the processor of a file whose path ends in `.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectError`]: there is no such name, or the file cannot be read or is refused.
+    ///
+    /// ```
+    /// use timing::processor::{Processor, SelectError};
+    /// assert_eq!(Processor::select("zen4").map(|processor| processor.name().to_owned())?, "zen4");
+    /// assert!(matches!(Processor::select("none.toml"), Err(SelectError::Read { .. })));
+    /// # Ok::<(), SelectError>(())
+    /// ```
+    pub fn select(name_or_path: &str) -> Result<Self, SelectError> {
+        let path = Path::new(name_or_path);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            return Ok(Self::named(name_or_path)?);
+        }
+        let read = |reason| SelectError::Read { file: path.to_owned(), reason };
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(read)?;
+        file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(read)?;
+        if text.len() as u64 > LARGEST_FILE {
+            let reason = format!("larger than the {LARGEST_FILE} bytes that a processor file may have");
+            return Err(read(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason)));
+        }
+        Ok(Self::from_toml(&text, name_or_path)?)
+    }
+
     /// Reads a processor file. `file` names it in errors and is not opened.
     ///
     /// # Errors
@@ -84,6 +154,12 @@ impl Processor {
     /// [`ProcessorError`] says which key is wrong, with its value, or where the text is not what is expected.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, ProcessorError> {
         file::read(text, file)
+    }
+
+    /// The file that described it, as its reader gave it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// The short name.
@@ -134,6 +210,12 @@ impl Processor {
     #[must_use]
     pub const fn walkers(&self) -> Option<u32> {
         self.walkers
+    }
+
+    /// What transitions, invalidations, interrupts and faults cost.
+    #[must_use]
+    pub const fn operations(&self) -> &OperationCosts {
+        &self.operations
     }
 
     /// Every value with its key and source, in the order of their keys.

@@ -27,11 +27,19 @@ pub enum Cause {
     DataWalkEpt,
     /// Data accesses that missed the L1 data cache.
     DataCache,
+    /// VM exits and VM entries, and a kernel's switches between address spaces.
+    Transition,
+    /// Instructions that invalidate (INVLPG, INVPCID, INVVPID, INVEPT), and loads of control registers that do.
+    Invalidation,
+    /// Interrupts that ask other processors to invalidate: sent, received and waited for.
+    Shootdown,
+    /// Page faults: their delivery, and the handler of a kernel or monitor with its return.
+    Fault,
 }
 
 impl Cause {
     /// Every cause, in the order in which a stack lists them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Base,
         Self::FetchTlbL2,
         Self::FetchWalkGuest,
@@ -41,6 +49,10 @@ impl Cause {
         Self::DataWalkGuest,
         Self::DataWalkEpt,
         Self::DataCache,
+        Self::Transition,
+        Self::Invalidation,
+        Self::Shootdown,
+        Self::Fault,
     ];
 
     /// The name under which results list the cause.
@@ -56,6 +68,10 @@ impl Cause {
             Self::DataWalkGuest => "data_walk_guest",
             Self::DataWalkEpt => "data_walk_ept",
             Self::DataCache => "data_cache",
+            Self::Transition => "transition",
+            Self::Invalidation => "invalidation",
+            Self::Shootdown => "shootdown",
+            Self::Fault => "fault",
         }
     }
 }
@@ -187,7 +203,7 @@ mod tests {
     use super::*;
 
     fn any_stack() -> impl Strategy<Value = CycleStack> {
-        prop::array::uniform9(0..u64::from(u32::MAX))
+        prop::array::uniform13(0..u64::from(u32::MAX))
             .prop_map(|times| CycleStack { times: times.map(SubCycles) })
     }
 
@@ -206,7 +222,8 @@ mod tests {
         assert_eq!(
             text,
             "base = 0\nfetch_tlb_l2 = 0\nfetch_walk_guest = 0\nfetch_walk_ept = 0\nfetch_cache = 0\n\
-             data_tlb_l2 = 0\ndata_walk_guest = 0\ndata_walk_ept = 5\ndata_cache = 0\n"
+             data_tlb_l2 = 0\ndata_walk_guest = 0\ndata_walk_ept = 5\ndata_cache = 0\n\
+             transition = 0\ninvalidation = 0\nshootdown = 0\nfault = 0\n"
         );
     }
 

@@ -161,6 +161,22 @@ fn a_report_lists_instructions_cycles_stack_and_who_served() {
     assert!(text.contains("\n[served.walk]\nl1 = 0\nl2 = 0\nl3 = 0\nmemory = 1\n"), "{text}");
 }
 
+#[test]
+fn what_is_spent_is_charged_to_its_cause_and_to_nothing_else() {
+    for cause in Cause::ALL {
+        let mut model = skylake();
+        model.charge_instructions(3);
+        let before = *model.stack();
+        model.spend(cause, 0);
+        assert_eq!(*model.stack(), before);
+        model.spend(cause, 1913);
+        assert_eq!(model.stack().since(&before), Some(cycles(&[(cause, 1913)])));
+        assert_eq!(model.stack().total(), model.clock());
+        let report = model.report();
+        assert_eq!((report.instructions, report.cycles, report.stack.total()), (3, 1913, 1913));
+    }
+}
+
 /// An access as plain data, so that it can be made at random.
 #[derive(Clone, Debug)]
 struct RandomAccess {

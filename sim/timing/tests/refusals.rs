@@ -36,6 +36,8 @@ fn a_value_out_of_range_is_refused_with_its_key_and_range() {
         ("latency = 3 ", "latency = 0 ", "caches.l1i.latency", "0", out(1, 100_000)),
         ("latency = 200", "latency = 100001", "memory.latency", "100001", out(1, 100_000)),
         ("sets = 4", "sets = 0", "tlb.level2[0].sets", "0", out(1, 1 << 16)),
+        ("invlpg = 1006", "invlpg = 0", "operations.invlpg", "0", out(1, 10_000_000)),
+        ("vm-exit = 1001", "vm-exit = 10000001", "operations.vm-exit", "10000001", out(1, 10_000_000)),
         ("ways = 3 ", "ways = -3 ", "tlb.level2[0].ways", "-3", out(1, 128)),
     ] {
         assert_eq!(refused(old, new), value(key, found, problem), "{new}");
@@ -76,15 +78,14 @@ fn another_line_size_and_empty_texts_are_refused() {
 }
 
 #[test]
-fn unknown_missing_and_mistyped_keys_are_refused_at_their_place() {
+fn unknown_and_mistyped_keys_are_refused_at_their_place() {
     for (old, new, place, words) in [
         ("issue-width = 4", "issue-width = 4\nretire-width = 4", (7, 1), "`retire-width`"),
         ("kib = 5,", "kib = 5, sets = 4,", (19, 17), "`sets`"),
         ("[memory]", "[dram]", (21, 2), "`dram`"),
-        ("l2-hit = 7\n", "\n", (11, 1), "`l2-hit`"),
         ("issue-width = 4", "issue-width = \"4\"", (6, 15), "string \"4\""),
         ("issue-width = 4", "issue-width = -4", (6, 15), "`-4`"),
-        ("\"assumed\"", "\"guessed\"", (29, 9), "`guessed`"),
+        ("\"assumed\"", "\"guessed\"", (51, 9), "`guessed`"),
         ("line = 64", "line = 64 bytes", (15, 8), "must be quoted"),
     ] {
         let ProcessorError::Shape { file, line, column, reason } = refused(old, new) else {
@@ -96,6 +97,32 @@ fn unknown_missing_and_mistyped_keys_are_refused_at_their_place() {
 }
 
 #[test]
+fn a_file_without_a_key_that_every_processor_has_is_refused_with_the_key() {
+    for (old, key) in [
+        ("name = \"small\"\n", "name"),
+        ("description = \"A processor for tests\"\n", "description"),
+        ("issue-width = 4\n", "core.issue-width"),
+        ("l2-hit = 7\n", "tlb-latency.l2-hit"),
+        ("level2 = [{ sets = 4, ways = 3 }]\n", "tlb"),
+        ("line = 64\n", "caches.line"),
+        ("kib = 5, ", "caches.l3.kib"),
+        (", latency = 40", "caches.l3.latency"),
+        ("latency = 200\n", "memory.latency"),
+        ("invept-all = 1014\n", "operations.invept-all"),
+    ] {
+        // The source of a section that has nothing left is gone too.
+        let text = common::SMALL.replacen(old, "", 1);
+        let section = format!("\"{}\", ", key.split('.').next().unwrap());
+        let alone = ["core", "tlb", "tlb-latency", "memory"].contains(&section.trim_matches(['"', ',', ' ']));
+        let text = if alone { text.replacen(&section, "", 1) } else { text };
+        let error = Processor::from_toml(&text, "a.toml").unwrap_err();
+        assert_eq!(error, ProcessorError::Missing { file: "a.toml".to_owned(), key: key.to_owned() });
+    }
+    let missing = refused("invept-all = 1014\n", "");
+    assert_eq!(missing.to_string(), "a.toml: operations.invept-all is missing");
+}
+
+#[test]
 fn a_value_without_a_source_and_a_source_without_a_value_are_refused() {
     let file = || "a.toml".to_owned();
     let missing =
@@ -103,10 +130,10 @@ fn a_value_without_a_source_and_a_source_without_a_value_are_refused() {
     assert_eq!(refused("\"memory\", ", ""), missing);
     for key in ["memories", "mem", "memory.laten", "tlb.level2[1]", "name"] {
         let nothing = ProcessorError::SourceOfNothing { file: file(), key: key.to_owned() };
-        assert_eq!(refused("\"walkers\"]", &format!("\"walkers\", \"{key}\"]")), nothing);
+        assert_eq!(refused("\"operations\"]", &format!("\"operations\", \"{key}\"]")), nothing);
     }
     let two = ProcessorError::TwoSources { file: file(), key: "tlb".to_owned() };
-    assert_eq!(refused("\"walkers\"]", "\"walkers\", \"tlb\"]"), two);
+    assert_eq!(refused("\"operations\"]", "\"operations\", \"tlb\"]"), two);
 }
 
 #[test]

@@ -52,6 +52,11 @@ impl<'a> Cursor<'a> {
         Self { bytes, at }
     }
 
+    /// Goes to byte `at`, or to the end where there are fewer.
+    pub(crate) fn go_to(&mut self, at: usize) {
+        self.at = at.min(self.bytes.len());
+    }
+
     /// Bytes read so far.
     pub(crate) const fn at(&self) -> usize {
         self.at

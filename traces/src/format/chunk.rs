@@ -117,7 +117,7 @@ impl Chunk {
         Some(walk)
     }
 
-    fn event_decoder(&self) -> EventDecoder<'_> {
+    pub(super) fn event_decoder(&self) -> EventDecoder<'_> {
         EventDecoder::new(&self.events, self.events_from, self.first_index, self.steps)
     }
 
@@ -181,7 +181,7 @@ pub enum Item<'a> {
 
 /// The next event of a walk.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Upcoming {
+pub(super) enum Upcoming {
     Unknown,
     None,
     Event(u64),
@@ -190,11 +190,11 @@ enum Upcoming {
 
 /// Goes through a chunk in order, keeping all registers up to date.
 pub struct Walk<'c> {
-    chunk: &'c Chunk,
-    events: EventDecoder<'c>,
-    steps: StepDecoder<'c>,
-    index: u64,
-    event: Upcoming,
+    pub(super) chunk: &'c Chunk,
+    pub(super) events: EventDecoder<'c>,
+    pub(super) steps: StepDecoder<'c>,
+    pub(super) index: u64,
+    pub(super) event: Upcoming,
 }
 
 impl Walk<'_> {
@@ -271,6 +271,7 @@ impl Walk<'_> {
             written: entry.written,
             after: &self.steps.registers,
             stores: self.steps.stores(),
+            entry: decoded.entry,
         })
     }
 
@@ -280,14 +281,14 @@ impl Walk<'_> {
         let Some((_, Event::Taken(taken))) = self.events.next()? else {
             return Err(Malformed { at, expected: "a taken step" });
         };
-        let entry = &self.steps.model.entries[entry as usize];
-        if taken.rip != rip || entry.rip != rip || entry.code() != taken.bytes {
+        let known = &self.steps.model.entries[entry as usize];
+        if taken.rip != rip || known.rip != rip || known.code() != taken.bytes {
             return Err(Malformed { at, expected: "the instruction at RIP" });
         }
         taken.apply(&mut self.steps.registers);
         let TakenStep { bytes, written, stores, .. } = taken;
         let after = &self.steps.registers;
-        Ok(Step { index, rip, kind: StepKind::Taken, bytes, written, after, stores })
+        Ok(Step { index, rip, kind: StepKind::Taken, bytes, written, after, stores, entry })
     }
 }
 

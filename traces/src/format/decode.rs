@@ -18,13 +18,13 @@ pub(crate) struct Decoded {
 
 /// The `steps` section of a chunk while it is read.
 pub(crate) struct StepDecoder<'c> {
-    columns: [Cursor<'c>; COLUMNS],
+    pub(super) columns: [Cursor<'c>; COLUMNS],
     pub(crate) model: Model,
     pub(crate) registers: Registers,
-    current: u32,
-    run: u64,
-    run_known: bool,
-    last_end: u64,
+    pub(super) current: u32,
+    pub(super) run: u64,
+    pub(super) run_known: bool,
+    pub(super) last_end: u64,
     stores: Vec<StoreAt>,
     bytes: Vec<u8>,
 }
@@ -33,6 +33,11 @@ impl<'c> StepDecoder<'c> {
     pub(crate) fn new(columns: [&'c [u8]; COLUMNS], registers: Registers) -> Self {
         let mut model = Model::default();
         model.clear();
+        Self::with_model(columns, registers, model)
+    }
+
+    /// Goes on with what is known of the instructions before.
+    pub(super) fn with_model(columns: [&'c [u8]; COLUMNS], registers: Registers, model: Model) -> Self {
         Self {
             columns: columns.map(Cursor::new),
             model,

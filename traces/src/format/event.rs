@@ -209,8 +209,8 @@ impl EventEncoder {
 /// The events of a chunk, one after the other.
 pub(crate) struct EventDecoder<'c> {
     section: &'c [u8],
-    cursor: Cursor<'c>,
-    index: u64,
+    pub(super) cursor: Cursor<'c>,
+    pub(super) index: u64,
     /// Past the last step of the chunk; an event may stand there.
     end: u64,
     registers: Registers,

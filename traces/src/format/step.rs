@@ -81,6 +81,8 @@ pub struct Step<'a> {
     pub after: &'a Registers,
     /// The memory that it wrote.
     pub stores: Stores<'a>,
+    /// The number of the instruction among those of its chunk.
+    pub(crate) entry: u32,
 }
 
 /// The stores of a step.

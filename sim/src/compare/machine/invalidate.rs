@@ -63,12 +63,12 @@ impl Machine {
         } else if !self.is_in(processor, guest) {
             if let Some(vpid) = self.foreign_vpid(processor, guest) {
                 let operation = Operation::Invvpid(Invvpid::Address { vpid, address });
-                self.from_root(processor, operation, self.costs.invvpid_address());
+                self.by_root(processor, operation, self.costs.invvpid_address());
             }
         } else if self.tags.has_pcids() {
             let pcid = self.processors[processor].pcids[process];
             let operation = Operation::Invpcid(Invpcid::Address { pcid, address });
-            self.invalidate(processor, operation, self.costs.invpcid());
+            self.invalidate(processor, operation, self.costs.invpcid_address());
         }
         // Without PCIDs the load of another CR3 has removed everything already.
     }
@@ -89,7 +89,7 @@ impl Machine {
         } else if self.tags.has_pcids() {
             let pcid = self.processors[processor].pcids[process];
             let operation = Operation::Invpcid(Invpcid::Context { pcid });
-            self.invalidate(processor, operation, self.costs.invpcid());
+            self.invalidate(processor, operation, self.costs.invpcid_context());
         }
         self.forget_process(processor, process);
     }
@@ -104,10 +104,10 @@ impl Machine {
                 self.invalidate_process(processor, process);
             }
         } else if self.is_in(processor, guest) {
-            self.invalidate(processor, Operation::Invpcid(Invpcid::AllWithGlobals), self.costs.invpcid());
+            self.invalidate(processor, Operation::Invpcid(Invpcid::AllWithGlobals), self.costs.invpcid_all());
         } else if let Some(vpid) = self.foreign_vpid(processor, guest) {
             let operation = Operation::Invvpid(Invvpid::Context { vpid });
-            self.from_root(processor, operation, self.costs.invvpid_context());
+            self.by_root(processor, operation, self.costs.invvpid_context());
         }
         self.forget_processes(processor, Some(guest));
     }
@@ -115,7 +115,7 @@ impl Machine {
     /// Removes what was made through the EPT of a guest.
     pub(crate) fn invalidate_guest(&mut self, processor: usize, guest: usize) {
         let eptp = self.guests[guest].eptp();
-        self.from_root(processor, Operation::Invept(Invept::Context { eptp }), self.costs.invept_context());
+        self.by_root(processor, Operation::Invept(Invept::Context { eptp }), self.costs.invept_context());
         self.held.guests[processor][guest] = self.is_in(processor, guest);
     }
 
@@ -141,7 +141,7 @@ impl Machine {
     }
 
     /// Carries out an instruction of root operation, after a VM exit where that is needed.
-    fn from_root(&mut self, processor: usize, operation: Operation, cycles: u64) {
+    fn by_root(&mut self, processor: usize, operation: Operation, cycles: u64) {
         self.in_root(processor, |machine| machine.invalidate(processor, operation, cycles));
     }
 
@@ -182,7 +182,7 @@ impl Machine {
         host: HostPhysicalAddress,
         bytes: u64,
     ) {
-        let root = self.guests[guest].context().root;
+        let root = self.ept_root(guest);
         for at in &mut self.processors {
             let mut stale = vec![Invalidation::GuestPhysical { root, address }];
             at.translator.tlb().for_each_mapping(|mapping| {
@@ -201,7 +201,7 @@ impl Machine {
 }
 
 impl super::Tally {
-    fn drop(&mut self, dropped: Dropped) {
+    pub(super) fn drop(&mut self, dropped: Dropped) {
         self.dropped.entries += dropped.entries;
         self.dropped.structures += dropped.structures;
         self.dropped.guest_physical += dropped.guest_physical;

@@ -89,6 +89,11 @@ impl Words {
         self.owners[guest][usize::from(number % SPACES + 1)]
     }
 
+    /// The process to which entries with a word belong.
+    pub(super) fn owner_of(&self, guest: usize, word: u32) -> Option<usize> {
+        self.owners[guest][(word & u32::from(SPACES)) as usize]
+    }
+
     /// Takes the word that stands for no address space.
     fn take_none(&mut self) {
         self.unit.write(self.unit.control() & !u32::from(SPACES));

@@ -27,6 +27,8 @@ pub struct WorkOptions {
     pub guest_pages: GuestPages,
     /// Pages of EPT.
     pub host_pages: PageSize,
+    /// Whether fetches in a row from one cache line are one access.
+    pub fetches: Fetches,
     /// Most instructions of each thread.
     pub limit: Option<u64>,
     /// Chooses the pages and the moments of churn.
@@ -83,6 +85,18 @@ pub enum GuestPages {
     Transparent(u16),
 }
 
+/// Which fetches are accesses of their own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fetches {
+    /// Those from another cache line than the fetch before. To TLBs and caches the others say nothing new, as long as
+    /// nothing but fetches takes entries from the first level for fetches: a second level that includes it does.
+    #[default]
+    PerLine,
+    /// Those of every instruction.
+    Each,
+}
+
 impl Default for WorkOptions {
     fn default() -> Self {
         Self {
@@ -95,6 +109,7 @@ impl Default for WorkOptions {
             churn: Churn::default(),
             guest_pages: GuestPages::default(),
             host_pages: PageSize::Size4K,
+            fetches: Fetches::default(),
             limit: None,
             seed: 1,
         }

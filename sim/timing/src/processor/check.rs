@@ -19,8 +19,11 @@ const MOST_TLB_WAYS: u64 = 128;
 /// No latency in cycles is greater.
 const MOST_CYCLES: u64 = 100_000;
 
+/// No operation takes longer.
+const MOST_OPERATION_CYCLES: u64 = 10_000_000;
+
 /// Makes errors that name the file.
-pub(super) struct Checker<'a> {
+pub(crate) struct Checker<'a> {
     pub(super) file: &'a str,
 }
 
@@ -45,6 +48,21 @@ impl Checker<'_> {
         Err(self.value(key, value, Problem::NotAbove { key: than.0, value: than.1 }))
     }
 
+    /// A value that the file must have.
+    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T, ProcessorError> {
+        value.ok_or_else(|| ProcessorError::Missing { file: self.file.to_owned(), key: key.to_owned() })
+    }
+
+    /// A number of cycles that the file must have.
+    pub(super) fn cycles(&self, key: &str, value: Option<u64>) -> Result<u64, ProcessorError> {
+        self.within(key, self.required(key, value)?, 1, MOST_CYCLES)
+    }
+
+    /// The cost of an operation, which the file must have.
+    pub(crate) fn operation(&self, key: &str, value: Option<u64>) -> Result<u64, ProcessorError> {
+        self.within(key, self.required(key, value)?, 1, MOST_OPERATION_CYCLES)
+    }
+
     fn text(&self, key: &str, text: &str) -> Result<(), ProcessorError> {
         if text.trim().is_empty() { Err(self.value(key, "\"\"", Problem::Empty)) } else { Ok(()) }
     }
@@ -55,19 +73,17 @@ fn within(value: u64, least: u64, most: u64) -> Result<u64, Problem> {
 }
 
 pub(super) fn texts(checker: &Checker<'_>, file: &File) -> Result<(), ProcessorError> {
-    checker.text("name", &file.name)?;
-    checker.text("description", &file.description)?;
+    for (key, text) in [("name", &file.name), ("description", &file.description)] {
+        checker.text(key, text.as_deref().unwrap_or(key))?;
+    }
     file.source.iter().try_for_each(|source| checker.text("source.text", &source.text))
 }
 
 /// The issue width divides a cycle, so that the cost of an instruction is exact.
-pub(super) fn issue_width(checker: &Checker<'_>, width: u64) -> Result<u32, ProcessorError> {
+pub(super) fn issue_width(checker: &Checker<'_>, width: Option<u64>) -> Result<u32, ProcessorError> {
     const { assert!(SubCycles::PER_CYCLE.is_multiple_of(8 * 7 * 5 * 3)) };
-    checker.within("core.issue-width", width, 1, 8).map(|width| width as u32)
-}
-
-pub(super) fn l2_tlb_latency(checker: &Checker<'_>, cycles: u64) -> Result<u64, ProcessorError> {
-    checker.within("tlb-latency.l2-hit", cycles, 1, MOST_CYCLES)
+    let key = "core.issue-width";
+    checker.within(key, checker.required(key, width)?, 1, 8).map(|width| width as u32)
 }
 
 pub(super) fn walkers(checker: &Checker<'_>, count: u64) -> Result<u32, ProcessorError> {
@@ -75,14 +91,16 @@ pub(super) fn walkers(checker: &Checker<'_>, count: u64) -> Result<u32, Processo
 }
 
 pub(super) fn memory_latency(checker: &Checker<'_>, file: &File) -> Result<u64, ProcessorError> {
-    let latency = checker.within("memory.latency", file.memory.latency, 1, MOST_CYCLES)?;
-    checker.above("memory.latency", latency, ("caches.l3.latency", file.caches.l3.latency))?;
+    let latency = checker.cycles("memory.latency", file.memory.latency)?;
+    let l3 = checker.required("caches.l3.latency", file.caches.l3.latency)?;
+    checker.above("memory.latency", latency, ("caches.l3.latency", l3))?;
     Ok(latency)
 }
 
 pub(super) fn caches(checker: &Checker<'_>, section: &CachesSection) -> Result<Caches, ProcessorError> {
-    if section.line != LINE_SIZE {
-        return Err(checker.value("caches.line", section.line, Problem::Unsupported { only: LINE_SIZE }));
+    let line = checker.required("caches.line", section.line)?;
+    if line != LINE_SIZE {
+        return Err(checker.value("caches.line", line, Problem::Unsupported { only: LINE_SIZE }));
     }
     let caches = Caches {
         l1i: named_cache(checker, "caches.l1i", &section.l1i)?,
@@ -97,7 +115,9 @@ pub(super) fn caches(checker: &Checker<'_>, section: &CachesSection) -> Result<C
 }
 
 fn named_cache(checker: &Checker<'_>, name: &str, row: &CacheRow) -> Result<CacheGeometry, ProcessorError> {
-    cache(row.kib, row.ways, row.latency)
+    let required = |key: &str, value| checker.required(&format!("{name}.{key}"), value);
+    let (kib, ways) = (required("kib", row.kib)?, required("ways", row.ways)?);
+    cache(kib, ways, required("latency", row.latency)?)
         .map_err(|(key, value, problem)| checker.value(&format!("{name}.{key}"), value, problem))
 }
 
@@ -120,6 +140,7 @@ pub(super) fn cache(
 ///
 /// What else the section holds is for the crate that builds the TLB to judge.
 pub(super) fn tlb(checker: &Checker<'_>, section: &toml::Table) -> Result<(), ProcessorError> {
+    checker.required("tlb", (!section.is_empty()).then_some(()))?;
     section.iter().try_for_each(|(key, value)| tlb_value(checker, &format!("tlb.{key}"), value))
 }
 

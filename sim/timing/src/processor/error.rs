@@ -1,11 +1,13 @@
 //! Why a processor file is refused.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// A processor file that is refused. Each variant names the file as its reader gave it.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ProcessorError {
-    /// The text is not TOML, or a key is unknown, missing or of another type.
+    /// The text is not TOML, or a key is unknown or of another type.
     #[error("{file}:{line}:{column}: {reason}")]
     Shape {
         /// The file.
@@ -16,6 +18,22 @@ pub enum ProcessorError {
         column: usize,
         /// What was found there and what was expected.
         reason: String,
+    },
+    /// A key that every processor has.
+    #[error("{file}: {key} is missing")]
+    Missing {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+    },
+    /// The base that the file names is no shipped processor.
+    #[error("{file}: base = \"{}\": {unknown}", unknown.name)]
+    Base {
+        /// The file.
+        file: String,
+        /// The name and those that are known.
+        unknown: UnknownProcessor,
     },
     /// A value is out of range or contradicts another.
     #[error("{file}: {key} = {value}: {problem}")]
@@ -101,4 +119,23 @@ pub struct UnknownProcessor {
     pub name: String,
     /// The names that exist.
     pub known: Vec<&'static str>,
+}
+
+/// A name or path that gives no processor.
+#[derive(Debug, Error)]
+pub enum SelectError {
+    /// It is no path of a `.toml` file, and no shipped processor has this name.
+    #[error("{0}, or a file that ends in .toml")]
+    Unknown(#[from] UnknownProcessor),
+    /// The file cannot be read.
+    #[error("{}: {reason}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The file is refused.
+    #[error(transparent)]
+    File(#[from] ProcessorError),
 }

@@ -4,63 +4,66 @@ use serde::Deserialize;
 
 use super::check::{self, Checker};
 use super::source::{self, Source};
-use super::{Processor, ProcessorError};
+use super::{Fact, Processor, ProcessorError, base};
+use crate::operations;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+/// A file whose keys are all known and of the right type; whether they are all there is checked later.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct File {
-    pub(super) name: String,
-    pub(super) description: String,
+    pub(super) base: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) description: Option<String>,
     pub(super) core: Core,
     pub(super) tlb: toml::Table,
     pub(super) tlb_latency: TlbLatency,
     pub(super) caches: CachesSection,
     pub(super) memory: Memory,
-    pub(super) walkers: Option<Walkers>,
-    #[serde(default)]
+    pub(super) walkers: Walkers,
+    pub(super) operations: operations::Written,
     pub(super) source: Vec<Source>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Core {
-    pub(super) issue_width: u64,
+    pub(super) issue_width: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TlbLatency {
-    pub(super) l2_hit: u64,
+    pub(super) l2_hit: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct CachesSection {
-    pub(super) line: u64,
+    pub(super) line: Option<u64>,
     pub(super) l1i: CacheRow,
     pub(super) l1d: CacheRow,
     pub(super) l2: CacheRow,
     pub(super) l3: CacheRow,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct CacheRow {
-    pub(super) kib: u64,
-    pub(super) ways: u64,
-    pub(super) latency: u64,
+    pub(super) kib: Option<u64>,
+    pub(super) ways: Option<u64>,
+    pub(super) latency: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Memory {
-    pub(super) latency: u64,
+    pub(super) latency: Option<u64>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Walkers {
-    pub(super) count: u64,
+    pub(super) count: Option<u64>,
 }
 
 /// Reads, checks and returns a processor.
@@ -69,17 +72,31 @@ pub(super) fn read(text: &str, file: &str) -> Result<Processor, ProcessorError> 
     let values: toml::Table = toml::from_str(text).map_err(|error| shape(&error))?;
     let written: File = toml::from_str(text).map_err(|error| shape(&error))?;
     let checker = Checker { file };
-    check::texts(&checker, &written)?;
-    check::tlb(&checker, &written.tlb)?;
     let facts = source::attribute(&checker, &values, &written.source)?;
+    match &written.base {
+        None => checked(&checker, written, facts),
+        Some(base) => {
+            let (merged, facts) = base::merge(&checker, base, values, facts)?;
+            // Both files were of this shape, and so is what they make together.
+            let written = merged.try_into().map_err(|error| shape(&error))?;
+            checked(&checker, written, facts)
+        }
+    }
+}
+
+fn checked(checker: &Checker<'_>, written: File, facts: Vec<Fact>) -> Result<Processor, ProcessorError> {
+    check::texts(checker, &written)?;
+    check::tlb(checker, &written.tlb)?;
     Ok(Processor {
-        issue_width: check::issue_width(&checker, written.core.issue_width)?,
-        l2_tlb_latency: check::l2_tlb_latency(&checker, written.tlb_latency.l2_hit)?,
-        caches: check::caches(&checker, &written.caches)?,
-        memory_latency: check::memory_latency(&checker, &written)?,
-        walkers: written.walkers.map(|walkers| check::walkers(&checker, walkers.count)).transpose()?,
-        name: written.name,
-        description: written.description,
+        file: checker.file.to_owned(),
+        issue_width: check::issue_width(checker, written.core.issue_width)?,
+        l2_tlb_latency: checker.cycles("tlb-latency.l2-hit", written.tlb_latency.l2_hit)?,
+        caches: check::caches(checker, &written.caches)?,
+        memory_latency: check::memory_latency(checker, &written)?,
+        walkers: written.walkers.count.map(|count| check::walkers(checker, count)).transpose()?,
+        operations: operations::check(checker, &written.operations)?,
+        name: checker.required("name", written.name)?,
+        description: checker.required("description", written.description)?,
         tlb: written.tlb,
         facts,
     })

@@ -18,10 +18,15 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
+/// The text of a shipped processor's file.
+pub(super) fn text(name: &str) -> Result<&'static str, UnknownProcessor> {
+    let found = SHIPPED.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, text)| *text)
+        .ok_or_else(|| UnknownProcessor { name: name.to_owned(), known: names().collect() })
+}
+
 pub(super) fn find(name: &str) -> Result<Processor, UnknownProcessor> {
-    let Some((name, text)) = SHIPPED.iter().find(|(known, _)| *known == name) else {
-        return Err(UnknownProcessor { name: name.to_owned(), known: names().collect() });
-    };
     let file = format!("{name}.toml");
-    Ok(Processor::from_toml(text, &file).expect("a test reads every shipped file"))
+    Ok(Processor::from_toml(text(name)?, &file).expect("a test reads every shipped file"))
 }

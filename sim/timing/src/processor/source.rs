@@ -57,7 +57,7 @@ pub struct Fact {
 }
 
 /// The top-level keys that state no fact about the processor.
-const NOT_FACTS: [&str; 3] = ["name", "description", "source"];
+pub(super) const NOT_FACTS: [&str; 4] = ["base", "name", "description", "source"];
 
 /// Gives every value its source: the one that lists the longest key covering it.
 pub(super) fn attribute(
@@ -108,7 +108,7 @@ fn covers(claimed: &str, key: &str) -> bool {
 }
 
 /// Every value that is not a table or an array of tables, with its key.
-fn leaves(values: &toml::Table) -> Vec<(String, String)> {
+pub(super) fn leaves(values: &toml::Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in values.iter().filter(|(key, _)| !NOT_FACTS.contains(&key.as_str())) {
         visit(key.clone(), value, &mut found);

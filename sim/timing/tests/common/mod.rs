@@ -30,8 +30,30 @@ latency = 200
 [walkers]
 count = 1
 
+[operations]
+vm-exit = 1001
+vm-entry = 1002
+mov-to-cr3 = 1003
+mov-to-cr3-keep = 1004
+mov-to-cr4 = 1005
+invlpg = 1006
+invpcid-address = 1007
+invpcid-context = 1008
+invpcid-all = 1009
+invvpid-address = 1010
+invvpid-context = 1011
+invvpid-all = 1012
+invept-context = 1013
+invept-all = 1014
+ipi-send = 1015
+ipi-receive = 1016
+page-fault = 1017
+fault-handler = 1018
+context-switch = 1019
+syscall = 1020
+
 [[source]]
-keys = ["core", "tlb", "tlb-latency", "caches", "memory", "walkers"]
+keys = ["core", "tlb", "tlb-latency", "caches", "memory", "walkers", "operations"]
 basis = "assumed"
 text = "Small numbers."
 "#;
