@@ -104,7 +104,7 @@ impl World<'_> {
         let (mut next, mut level) = match high {
             31 => {
                 let pdpte = context.pdptes[bits(self.linear.0, 31, 30) as usize];
-                if pdpte % 2 == 0 {
+                if pdpte.is_multiple_of(2) {
                     return Err(fault(PageFaultReason::NotPresent { level: 3 }, false, false));
                 }
                 (bits(pdpte, 51, 12) << 12, 2_u8)
