@@ -110,7 +110,7 @@ pub fn named(names: &[String]) -> Result<Vec<&'static Known>, CompareError> {
 /// [`CompareError`].
 pub fn compare(options: &CompareOptions, progress: impl FnMut(u64)) -> Result<Comparison, CompareError> {
     let strategies = named(&options.strategies)?;
-    let processor = Processor::named(&options.processor).map_err(CompareError::processor)?;
+    let processor = Processor::select(&options.processor).map_err(CompareError::processor)?;
     let bench = Bench {
         strategy: options.strategy,
         oracle: options.oracle,
