@@ -108,7 +108,10 @@ fn best(comparison: &Comparison) -> Option<String> {
     ]
     .into_iter()
     .filter(|&(_, first, best)| best < first)
-    .map(|(what, first, best)| format!("{} fewer {what}", percent(first - best, first)))
+    .map(|(what, first, best)| match best {
+        0 => format!("no {what}"),
+        best => format!("{} fewer {what}", percent(first - best, first)),
+    })
     .collect();
     if !less.is_empty() {
         let _ = write!(text, ", with {}", listed(&less));

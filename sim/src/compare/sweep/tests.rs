@@ -120,7 +120,7 @@ fn run(range: &str, cycles: impl Fn(u64) -> Vec<u64> + Sync) -> Sweep {
         });
         Ok(Comparison { strategies: strategies.collect(), ..Comparison::default() })
     };
-    Sweep::run(&range.parse().unwrap(), TWO, comparison).unwrap()
+    Sweep::run(&range.parse().unwrap(), TWO, comparison, |_| ()).unwrap()
 }
 
 fn crossings(sweep: &Sweep) -> Vec<(f64, &str, &str, Rank)> {
@@ -193,7 +193,7 @@ proptest! {
 #[test]
 fn the_first_value_that_fails_is_the_error() {
     let run = |value: u64| if value >= 2 { Err(value) } else { Ok(Comparison::default()) };
-    assert_eq!(Sweep::run(&"guests=1,2,3,4".parse().unwrap(), TWO, run), Err(2));
+    assert_eq!(Sweep::run(&"guests=1,2,3,4".parse().unwrap(), TWO, run, |_| ()), Err(2));
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_sweep_names_each_strategy_that_is_not_sound_and_where_first() {
 #[test]
 fn a_sweep_as_csv_and_json_has_a_record_for_each_value_and_strategy() {
     let run = |_| -> Result<_, ()> { Ok(example::three()) };
-    let sweep = Sweep::run(&"unmap=0..20:10".parse().unwrap(), TWO, run).unwrap();
+    let sweep = Sweep::run(&"unmap=0..20:10".parse().unwrap(), TWO, run, |_| ()).unwrap();
     let bytes = report::to_csv(&sweep).unwrap();
     let mut reader = csv::Reader::from_reader(&bytes[..]);
     let header = reader.headers().unwrap().clone();
