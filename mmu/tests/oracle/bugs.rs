@@ -11,7 +11,7 @@ use mmu::{Context, PageSize, Privilege, Space, Translation};
 pub const PAGE: LinearAddress = LinearAddress(0x40_0000);
 
 /// The only finding.
-fn only(machine: &Machine) -> &Finding {
+pub fn only(machine: &Machine) -> &Finding {
     let findings = machine.oracle.findings();
     assert_eq!(findings.len(), 1, "{findings:#?}");
     &findings[0]
@@ -294,50 +294,6 @@ fn a_translation_that_outlives_its_invlpg_is_the_processors_fault() {
     let verdict = machine.oracle.used(&machine.ram, 0, &context, PAGE, AccessKind::Read, &found, 77);
     assert_eq!(verdict, Verdict::Incoherent);
     assert_eq!(only(&machine).rule, Some("TLB.OP.INVLPG"));
-}
-
-/// A page table is replaced by another; the page is walked for again from a cached PDE.
-fn after_replaced_table(operation: Option<Operation>) -> (Machine, Option<Verdict>) {
-    let mut machine = Machine::new(1);
-    let mut tables = machine.tables(0x10_0000);
-    let next = PAGE.add(0x1000);
-    map(&machine.ram, &mut tables, PAGE, DATA, PageSize::Size4K);
-    map(&machine.ram, &mut tables, next, DATA + 0x1000, PageSize::Size4K);
-    machine.perform(0, Operation::MovToCr3(tables.root().0));
-    machine.read(0, PAGE);
-    let leaf = tables.leaf(&machine.ram, next).unwrap().unwrap();
-    let old_table = leaf.entry.page();
-    let pde = (0..512).map(|index| isa::address::HostPhysicalAddress(0x10_2000 + 8 * index));
-    let holds = |at: &isa::address::HostPhysicalAddress| {
-        machine.ram.read::<u64>(*at).unwrap() & 0xf_ffff_f000 == old_table.0
-    };
-    let pde = pde.into_iter().find(holds).unwrap();
-    let new_table = isa::address::HostPhysicalAddress(0x70_0000);
-    machine.ram.write(new_table.add(leaf.entry.0 & 0xfff), (DATA + 0x5000) | 7_u64).unwrap();
-    let context = machine.context(0);
-    let what = What::GuestEntry { context, page: PAGE, size: 2 << 20 };
-    let id = machine.edit((0, "collapse"), what, 2, pde, new_table.0 | 7);
-    if let Some(operation) = operation {
-        machine.perform(0, operation);
-    }
-    machine.completed(id);
-    let verdict = machine.read(0, next);
-    (machine, verdict)
-}
-
-#[test]
-fn a_stale_entry_of_a_paging_structure_cache_is_found() {
-    let (machine, verdict) = after_replaced_table(None);
-    assert_eq!(verdict, Some(Verdict::Missing));
-    let finding = only(&machine);
-    assert_eq!(finding.used.hit, mmu::translator::Hit::Walk);
-    assert_eq!(finding.origin.change().unwrap().level, 2);
-    // INVLPG of any address removes all entries of the paging-structure caches.
-    for right in [Operation::Invlpg(LinearAddress(0x7000_0000)), Operation::MovToCr3(0x10_0000)] {
-        let (machine, verdict) = after_replaced_table(Some(right));
-        assert_eq!(verdict, Some(Verdict::Coherent));
-        assert!(machine.is_silent());
-    }
 }
 
 #[test]

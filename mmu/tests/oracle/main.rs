@@ -11,4 +11,5 @@ mod machine;
 mod memory;
 mod random;
 mod report;
+mod tables;
 mod world;
