@@ -1,12 +1,14 @@
 //! The TLB, rule by rule.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
+use mmu::ept::{Dirty, EptMapping, EptPermissions};
 use mmu::tlb::{
     ArrayGeometry, Geometry, GeometryProblem, Index, Invalidation, Level, Lookup, Replacement,
     StructureArray, Tlb,
 };
 use mmu::translation::{Requirement, Rights, Scope, Translation};
+use mmu::walk::WalkCaches;
 use mmu::{Context, EptContext, PageSize, PagingMode};
 
 const EVERYTHING: Rights = Rights::all();
@@ -196,6 +198,7 @@ fn equal_seeds_make_equal_random_choices_and_every_way_is_chosen_at_times() {
     chosen.dedup();
     assert_eq!(chosen, [0, 1, 2, 3]);
     assert_eq!(random(1, 100), random(1, 100));
+    assert!(random(1, 100)[0] > 3, "one array chooses every way at times");
     assert!((2..10).any(|seed| random(seed, 100) != random(1, 100)));
 }
 
@@ -219,6 +222,30 @@ fn an_inclusive_second_level_takes_what_it_evicts_from_the_first() {
     };
     assert_eq!(held(false), [true; 4]);
     assert_eq!(held(true), [false, false, true, true]);
+}
+
+#[test]
+fn a_guest_physical_page_larger_than_the_arrays_hold_is_found_in_pieces() {
+    let guest_physical = vec![ArrayGeometry::new(&[PageSize::Size4K], 4, 4)];
+    let mut tlb = Tlb::new(&Geometry { guest_physical, ..ample() }).unwrap();
+    let root = HostPhysicalAddress(0x5000);
+    let ept = Some(EptContext::four_level(root));
+    tlb.select(&Context { ept, ..Context::user(PagingMode::FourLevel) });
+    let whole = EptMapping {
+        host_physical: HostPhysicalAddress(0x4000_0000),
+        size: PageSize::Size2M,
+        permissions: EptPermissions::READ,
+        dirty: Dirty::Set,
+    };
+    let page = |number: u64| GuestPhysicalAddress(0x20_0000 + (number << 12));
+    tlb.insert_guest_physical(page(3), whole);
+    tlb.insert_guest_physical(page(5), whole);
+    let piece =
+        |host| Some(EptMapping { host_physical: HostPhysicalAddress(host), size: PageSize::Size4K, ..whole });
+    let found = [3, 4, 5].map(|number| tlb.guest_physical(page(number)));
+    assert_eq!(found, [piece(0x4000_3000), None, piece(0x4000_5000)]);
+    let dropped = tlb.invalidate(Invalidation::GuestPhysical { root, address: page(4) });
+    assert_eq!((dropped.entries, dropped.structures, dropped.guest_physical), (0, 0, 2));
 }
 
 #[test]

@@ -135,8 +135,8 @@ fn what_the_first_levels_hold_an_inclusive_second_level_holds_too() {
         let context = context(below(2) as u16);
         tlb.select(&context);
         let kind = [AccessKind::Read, AccessKind::Execute][below(2) as usize];
-        let address = LinearAddress(below(2) << 30 | below(2) << 21 | below(4) << 12);
-        let size = PageSize::ALL[below(3) as usize];
+        let address = LinearAddress(below(4) << 30 | below(2) << 21 | below(8) << 12);
+        let size = PageSize::ALL[[0, 0, 0, 0, 0, 0, 1, 2][below(8) as usize]];
         let requirement = Requirement::of(&context, kind);
         if tlb.lookup(address, kind, requirement) == Lookup::Miss {
             let linear = LinearAddress(address.0 & !size.offset_mask());
