@@ -15,7 +15,9 @@ const WIDEST_NAME: f64 = 230.0;
 const WARNING: &str = "#a00000";
 
 /// What stands at the right of the bars, with its heading.
-const VALUES: [(&str, fn(&StrategyResult) -> String); 3] = [
+type Value = fn(&StrategyResult) -> String;
+
+const VALUES: [(&str, Value); 3] = [
     ("cycles", |strategy| short(strategy.cycles)),
     ("relative", |strategy| format!("{:.3}", strategy.cycles_relative)),
     ("", |strategy| if strategy.is_sound() { String::new() } else { "unsound".to_owned() }),
