@@ -42,7 +42,7 @@ fn work(comparison: &Comparison, width: usize) -> String {
 }
 
 /// Labels at the left, and what belongs to them beside it.
-fn described(lines: &[(&str, String)], width: usize) -> String {
+pub(super) fn described(lines: &[(&str, String)], width: usize) -> String {
     let label_width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let indent = " ".repeat(label_width + 2);
     let line = |(label, value): &(&str, String)| {
