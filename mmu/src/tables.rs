@@ -57,6 +57,14 @@ pub enum TablesError {
     /// The mode has no tables.
     #[error("paging mode {0:?} has no paging structures")]
     NoTables(PagingMode),
+    /// The mode has no pages of the size.
+    #[error("paging mode {mode:?} has no {size:?} pages")]
+    NoPages {
+        /// The mode.
+        mode: PagingMode,
+        /// The page size.
+        size: PageSize,
+    },
     /// The frame allocator is empty.
     #[error("no frame is left for a paging structure")]
     OutOfFrames,

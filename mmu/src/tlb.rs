@@ -39,6 +39,7 @@ use array::{Array, Entry, Hint};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use key::{Key, Region};
 use level::{Plan, Probe};
+use meaning::Store;
 use nested::Nested;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -84,6 +85,8 @@ pub(crate) type Evictions = [Option<Evicted>; 2];
 
 impl Entry for Translation {
     type Address = LinearAddress;
+
+    const STORE: Store = Store::Translations;
 
     const NOTHING: Self = Self {
         linear: LinearAddress(0),
@@ -230,7 +233,7 @@ impl Tlb {
         let Some(translation) = held else { return (Lookup::Miss, None) };
         let found = hit(Level::L2, &translation, requirement);
         let evicted = match found {
-            Lookup::Hit { .. } => self.insert_into(side(kind), address, translation),
+            Lookup::Hit { .. } => self.insert_into(side(kind), address, &translation),
             Lookup::Refused | Lookup::Miss => None,
         };
         (found, evicted)
@@ -268,8 +271,8 @@ impl Tlb {
         translation: Translation,
     ) -> Evictions {
         // The second level first: what it evicts from the first levels is not the new entry.
-        let second = self.insert_into(SECOND, address, translation);
-        let first = self.insert_into(side(kind), address, translation);
+        let second = self.insert_into(SECOND, address, &translation);
+        let first = self.insert_into(side(kind), address, &translation);
         [first, second]
     }
 
@@ -278,10 +281,16 @@ impl Tlb {
         &mut self,
         level: usize,
         address: LinearAddress,
-        translation: Translation,
+        translation: &Translation,
     ) -> Option<Evicted> {
         let plan = &self.plans[level][translation.size as usize];
-        let translation = translation.narrowed(address, plan.size);
+        let piece;
+        let translation = if plan.size == translation.size {
+            translation
+        } else {
+            piece = translation.narrowed(address, plan.size);
+            &piece
+        };
         let tag = match translation.scope {
             Scope::Pcid => self.current.translations.own,
             Scope::Global => self.current.translations.global,

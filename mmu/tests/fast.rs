@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Numbers, cases, naive};
+use common::{Numbers, cases, naive, random::caches};
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use mmu::ept::{EptControls, EptLevels, EptPermissions};
 use mmu::fast::Allowed;
@@ -117,12 +117,17 @@ fn fill(ram: &Ram, tables: &mut PageTables, numbers: &mut Numbers, global: Guest
 
 fn geometry(numbers: &mut Numbers) -> Geometry {
     use PageSize::{Size2M, Size4K};
+    let caches = caches(numbers);
     if numbers.one_in(3) {
-        return Geometry::functional();
+        return Geometry {
+            level1_instruction: Geometry::functional().level1_instruction,
+            level1_data: Geometry::functional().level1_data,
+            ..caches
+        };
     }
     let level1 = vec![ArrayGeometry::new(&[Size4K], 2, 2), ArrayGeometry::new(&[Size2M], 1, 2)];
     let level2 = if numbers.one_in(2) { vec![ArrayGeometry::new(&[Size4K, Size2M], 2, 4)] } else { vec![] };
-    Geometry { level1_instruction: level1.clone(), level1_data: level1, level2, ..Geometry::default() }
+    Geometry { level1_instruction: level1.clone(), level1_data: level1, level2, ..caches }
 }
 
 fn address(numbers: &mut Numbers) -> LinearAddress {

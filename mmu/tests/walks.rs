@@ -55,6 +55,7 @@ fn compare(seed: u64) -> BTreeSet<String> {
                     }
                 }
                 seen.insert(format!("page {:?}", translation.size));
+                seen.insert(format!("page under {:?}", context.mode));
                 if context.ept.is_some() {
                     seen.insert("page behind EPT".to_owned());
                 }
@@ -114,6 +115,10 @@ fn the_random_tables_reach_every_outcome() {
     }
     for outcome in [
         "page behind EPT",
+        "page under None",
+        "page under Pae",
+        "page under FourLevel",
+        "page under FiveLevel",
         "page Size4K",
         "page Size2M",
         "page Size1G",

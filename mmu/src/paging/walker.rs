@@ -135,7 +135,6 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
         let level = if self.context.mode == PagingMode::Pae { levels - 1 } else { levels };
         if let Some(structure) = self.caches.structure(self.address)
             && structure.level <= level
-            && self.may_read(structure.ept_permissions)
         {
             self.notes.reliance = Reliance::Caches;
             let found = Some((structure.table, structure.ept_permissions));
@@ -158,12 +157,6 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
         } else {
             Err(self.page_fault(PageFaultReason::NotPresent { level }))
         }
-    }
-
-    /// Whether EPT permissions of a page that were cached suffice for the entries in it.
-    #[inline]
-    fn may_read(&self, permissions: EptPermissions) -> bool {
-        self.context.ept.as_ref().is_none_or(|ept| permissions.contains(structure_access(ept).0))
     }
 
     /// Takes note of the entry of `level` that referenced the table of `used`.

@@ -190,7 +190,7 @@ pub(super) const ROWS: [Rule; 29] = [
         operation: "EPT violation, also one that becomes a virtualization exception",
         mappings: "guest-physical",
         says: "mappings of the current EPTRTA that would translate the guest-physical address go: after a repair of the EPT entry the access succeeds without INVEPT",
-        note: "other addresses stay",
+        note: "other addresses stay; the other pieces of a page that is cached in pieces may go",
         requires: demand::violation_guest_physical,
     },
     Rule {

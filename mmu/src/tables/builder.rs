@@ -12,6 +12,8 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const MAPS_PAGE: u64 = 1 << 7;
 /// Present, writable, user-mode: an entry of guest paging that leaves the decision to the last level.
 const GUEST_TABLE: u64 = 0b111;
+/// Present: a PDPTE of PAE paging has no other bits.
+const PDPTE: u64 = 0b001;
 /// Readable, writable, executable from both modes: the same for EPT.
 const EPT_TABLE: u64 = 1 << 10 | 0b111;
 /// Write-back memory in an EPT entry that maps a page.
@@ -50,7 +52,7 @@ pub struct Leaf {
     pub size: PageSize,
 }
 
-/// Tables of 4-level or 5-level paging.
+/// Tables of PAE, 4-level or 5-level paging.
 #[derive(Clone, Debug)]
 pub struct PageTables {
     mode: PagingMode,
@@ -79,7 +81,7 @@ impl PageTables {
         Ok(Self { mode, home, root, frames })
     }
 
-    /// The root table: CR3 bits 51:12.
+    /// The root table: CR3 bits 51:12. Under PAE paging, the PDPTE registers must be loaded from it.
     #[must_use]
     pub const fn root(&self) -> GuestPhysicalAddress {
         self.root
@@ -105,6 +107,9 @@ impl PageTables {
         permissions: PagePermissions,
     ) -> Result<(), TablesError> {
         self.check_range(address, bytes)?;
+        if self.mode == PagingMode::Pae && size == PageSize::Size1G {
+            return Err(TablesError::NoPages { mode: self.mode, size });
+        }
         let value = page_entry(permissions, size);
         for page in 0..pages_of(address, to.0, bytes, size)? {
             let offset = page << size.shift();
@@ -188,6 +193,7 @@ impl PageTables {
             ram,
             root: self.root,
             levels: self.mode.levels(),
+            root_bits: if self.mode == PagingMode::Pae { PDPTE } else { GUEST_TABLE },
             table_bits: GUEST_TABLE,
             present: 1,
             home: self.home,
@@ -271,6 +277,7 @@ impl EptTables {
             ram,
             root: self.root,
             levels: self.levels.count(),
+            root_bits: EPT_TABLE,
             table_bits: EPT_TABLE,
             present: 0b111,
             home: Home::Identity,
@@ -284,6 +291,9 @@ struct Descent<'a, A> {
     ram: &'a Ram,
     root: A,
     levels: u8,
+    /// The bits beside the address in an entry of the root table that references a table.
+    root_bits: u64,
+    /// The same for the other tables.
     table_bits: u64,
     /// Any of these bits makes an entry present.
     present: u64,
@@ -300,7 +310,8 @@ impl<A: PhysicalAddress> Descent<'_, A> {
         for level in (last + 1..=self.levels).rev() {
             let (at, entry) = self.entry(table, address, level)?;
             if entry & self.present == 0 {
-                table = self.new_table(at)?;
+                table =
+                    self.new_table(at, if level == self.levels { self.root_bits } else { self.table_bits })?;
             } else if entry & MAPS_PAGE != 0 {
                 return Err(TablesError::Mapped { address, level });
             } else {
@@ -353,10 +364,10 @@ impl<A: PhysicalAddress> Descent<'_, A> {
         Ok(true)
     }
 
-    fn new_table(&mut self, at: HostPhysicalAddress) -> Result<A, TablesError> {
+    fn new_table(&mut self, at: HostPhysicalAddress, bits: u64) -> Result<A, TablesError> {
         let table = self.frames.allocate()?;
         clear(self.ram, self.host(table)?)?;
-        self.ram.write(at, table.value() | self.table_bits)?;
+        self.ram.write(at, table.value() | bits)?;
         Ok(table)
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 pub mod cached;
+pub mod guest;
 pub mod naive;
 pub mod random;
 

@@ -68,12 +68,13 @@ impl World<'_> {
         let on = |control| context.controls.contains(control);
         let high = match context.mode {
             PagingMode::None => return self.unpaged(kind),
+            PagingMode::Pae => 31,
             PagingMode::FourLevel => 47,
             _ => 56,
         };
         let top = bits(self.linear.0, 63, high + 1);
         let ones = (1_u64 << (63 - high)) - 1;
-        let sign = bits(self.linear.0, high, high);
+        let sign = if high == 31 { 0 } else { bits(self.linear.0, high, high) };
         if top != if sign == 1 { ones } else { 0 } {
             return Err(Fault::NonCanonical { address: self.linear });
         }
@@ -100,8 +101,17 @@ impl World<'_> {
 
         // The entries, from the root to the one that maps the page.
         let mut path: Vec<(u64, Mapped, u64)> = vec![];
-        let mut next = bits(context.cr3.0, 51, 12) << 12;
-        let mut level = if high == 47 { 4_u8 } else { 5 };
+        let (mut next, mut level) = match high {
+            31 => {
+                let pdpte = context.pdptes[bits(self.linear.0, 31, 30) as usize];
+                if pdpte.is_multiple_of(2) {
+                    return Err(fault(PageFaultReason::NotPresent { level: 3 }, false, false));
+                }
+                (bits(pdpte, 51, 12) << 12, 2_u8)
+            }
+            47 => (bits(context.cr3.0, 51, 12) << 12, 4),
+            _ => (bits(context.cr3.0, 51, 12) << 12, 5),
+        };
         let guest_size = loop {
             let index = (self.linear.0 / SIZES[level as usize]) % 512;
             let gpa = next + index * 8;
@@ -114,6 +124,7 @@ impl World<'_> {
             let mut wrong = context.physical_address_width < 52
                 && bits(entry, 51, u32::from(context.physical_address_width)) != 0;
             wrong |= bits(entry, 63, 63) == 1 && !on(Controls::EXECUTE_DISABLE);
+            wrong |= high == 31 && bits(entry, 62, 52) != 0;
             wrong |= level >= 4 && large;
             wrong |= level == 3 && large && (!on(Controls::PAGES_1G) || bits(entry, 29, 13) != 0);
             wrong |= level == 2 && large && bits(entry, 20, 13) != 0;

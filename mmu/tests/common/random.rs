@@ -2,9 +2,11 @@
 
 use super::Numbers;
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
+use mmu::PageSize;
 use mmu::Ram;
 use mmu::context::{Context, Controls, PagingMode, Privilege};
 use mmu::ept::{EptContext, EptControls, EptLevels};
+use mmu::tlb::{ArrayGeometry, Geometry, StructureArray, StructureGeometry};
 
 /// Frames of guest tables and pages.
 pub const GUEST_FRAMES: u64 = 8;
@@ -51,10 +53,11 @@ pub fn context(numbers: &mut Numbers) -> Context {
             PagingMode::FourLevel,
             PagingMode::FiveLevel,
             PagingMode::FourLevel,
+            PagingMode::Pae,
             PagingMode::None,
         ]),
         cr3: GuestPhysicalAddress(numbers.below(GUEST_FRAMES) * 4096),
-        pdptes: [0; 4],
+        pdptes: [(); 4].map(|()| numbers.below(GUEST_FRAMES) << 12 | u64::from(!numbers.one_in(8))),
         controls: Controls::from_bits_truncate(some | numbers.pick(&[0, 0x42])),
         privilege: numbers.pick(&[Privilege::User, Privilege::Supervisor]),
         physical_address_width: numbers.pick(&[36, 46, 52]),
@@ -71,6 +74,10 @@ pub fn address(numbers: &mut Numbers, context: &Context) -> LinearAddress {
         return LinearAddress(numbers.below(16) * 4096 + numbers.below(4096));
     }
     let mut value = numbers.below(4096);
+    if context.mode == PagingMode::Pae {
+        value |= numbers.pick(&INDEXES) << 12 | numbers.pick(&INDEXES) << 21 | numbers.below(4) << 30;
+        return LinearAddress(if numbers.one_in(32) { value | 1 << 32 } else { value });
+    }
     for level in 0..context.mode.levels() {
         value |= numbers.pick(&INDEXES) << (12 + 9 * level);
     }
@@ -116,4 +123,27 @@ fn disturb(numbers: &mut Numbers, disorder: u64, entry: &mut u64, rights: u64) {
     if numbers.one_in(disorder * 2) {
         *entry ^= 1 << numbers.pick(&[0, 1, 2, 7, 12, 40, 46, 51, 62]);
     }
+}
+
+/// Caches for walks, some or none, small or not; no TLB.
+pub fn caches(numbers: &mut Numbers) -> Geometry {
+    let mut nested = vec![];
+    if numbers.one_in(2) {
+        let sizes = numbers.pick(&[&[PageSize::Size4K][..], &PageSize::ALL]);
+        nested.push(ArrayGeometry::new(sizes, numbers.pick(&[1, 4]), numbers.pick(&[1, 4])));
+    }
+    Geometry {
+        structures: structures(numbers),
+        guest_physical: nested,
+        ept_structures: structures(numbers),
+        ..Geometry::default()
+    }
+}
+
+fn structures(numbers: &mut Numbers) -> StructureGeometry {
+    let mut array = || {
+        let (sets, ways) = (numbers.pick(&[1, 2]), numbers.pick(&[1, 4]));
+        numbers.one_in(2).then_some(StructureArray { sets, ways })
+    };
+    StructureGeometry { pml5e: array(), pml4e: array(), pdpte: array(), pde: array() }
 }

@@ -38,14 +38,15 @@ impl Source for Work {
 }
 
 /// Blocks made by hand, for exact experiments.
-pub struct Script {
+#[derive(Clone, Debug)]
+pub struct Blocks {
     /// Who runs on what.
     pub topology: Topology,
     /// What happens, in order.
     pub blocks: std::collections::VecDeque<Block>,
 }
 
-impl Source for Script {
+impl Source for Blocks {
     fn topology(&self) -> &Topology {
         &self.topology
     }

@@ -135,7 +135,8 @@ impl System {
             self.machine.tally.faults += 1;
             self.machine.processors[processor].refused(&access);
             if !matches!(fault, Fault::EptViolation(_)) {
-                self.machine.spend(processor, Cause::Fault, self.machine.costs.page_fault());
+                let costs = self.machine.costs;
+                self.machine.spend(processor, Cause::Fault, costs.page_fault() + costs.fault_handler());
             }
         }
     }
@@ -233,7 +234,7 @@ impl Machine {
         };
         let by = Actor { processor: usize::from(edit.processor), who: who.into() };
         let Written { entry, level, old, new } = *written;
-        Some(oracle.changed(&self.ram, oracle::Change { by, at: self.now, what, entry, level, old, new }))
+        Some(oracle.changed(oracle::Change { by, at: self.now, what, entry, level, old, new }))
     }
 }
 
