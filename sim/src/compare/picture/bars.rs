@@ -14,9 +14,10 @@ const WIDEST_NAME: f64 = 230.0;
 /// Dark enough on white to be read, and red.
 const WARNING: &str = "#a00000";
 
-/// What stands at the right of the bars, with its heading.
+/// A text that says something of a strategy.
 type Value = fn(&StrategyResult) -> String;
 
+/// What stands at the right of the bars, with its heading.
 const VALUES: [(&str, Value); 3] = [
     ("cycles", |strategy| short(strategy.cycles)),
     ("relative", |strategy| format!("{:.3}", strategy.cycles_relative)),
