@@ -1,59 +1,74 @@
-//! The oracle: rechecks each translation that is used, and judges each invalidation.
+//! The oracle: an untimed sanitizer for authors of hypervisors and kernels.
 //!
-//! It is a sanitizer for authors of kernels and hypervisors. It looks on and takes no time: it changes no counter, no
-//! TLB, and no memory but for the moment in which it walks tables as they were.
+//! Software that changes its paging structures has to see to it that no processor goes on using what it has cached
+//! (SDM 5.10.4, 31.4.3). A TLB as lazy as hardware lets a forgotten invalidation show; the oracle says what it was. It
+//! is told of changes, operations and uses, and changes no counter, no TLB and no memory.
 //!
-//! A *change* is an edit of a paging-structure entry, of a guest or of EPT, or the binding of a tag to another root: a
-//! PCID that is given to another CR3, a VPID to another guest. It has three moments:
+//! # What it goes by
 //!
-//! 1. *made*: the entry is written.
-//! 2. *completed*: software relies on it. `munmap` has returned, the frame may be used again.
-//!    The caller says so with [`Oracle::completed`]; a binding is complete at once.
-//! 3. *settled*, on each processor: an operation was performed there which required the old mappings to be gone
-//!    ([`rules`](crate::rules)).
+//! A *change* is an edit of a paging-structure entry, of the guest or of EPT, that maps a page or references a table;
+//! or the binding of a tag to other paging structures: a PCID that is used again for another CR3 by a load with bit 63
+//! set, a VPID that is given to another guest. It has three moments:
 //!
-//! A translation that equals a fresh walk in everything that matters to the access is coherent. Any other is stale:
+//! - It is *made*, by the store.
+//! - It is *completed* when software relies on it: `munmap` has returned, the frame may be used again. The caller says
+//!   so by [`Oracle::completed`]. The binding of a tag is complete at once.
+//! - It is *settled* on a processor when operations were performed there that require the old mappings to be gone:
+//!   [`rules::required`](crate::rules::required) decides.
 //!
-//! | the old translation is used | it is |
+//! A translation that is used and equals a fresh [walk](crate::paging::walk) in everything that matters for the access
+//! is [coherent](Verdict::Coherent): the walk permits the access, leads to the same host-physical address, and, for a
+//! write, the dirty flags are set in memory. Any other is stale, and explained by the changes without which a walk would
+//! find it:
+//!
+//! | Used | Verdict |
 //! |---|---|
-//! | before the change completes | *in the window*: permitted, either one may be used (SDM 5.10.4.4) |
-//! | after that, and not settled on this processor | *missing*: software omitted an invalidation |
-//! | after it was settled on this processor | *incoherent*: the processor broke a rule |
-//! | and no change explains it | *incoherent* as well, or *missing* when it was right once: an unknown writer |
+//! | before the change is completed, not settled here | [`Verdict::InWindow`]: either translation may be used (SDM 5.10.4.4) |
+//! | after it is completed, not settled here | [`Verdict::Missing`]: software has forgotten an invalidation |
+//! | after it is settled here, or explained by nothing | [`Verdict::Incoherent`]: the processor broke a rule |
 //!
-//! An invalidation is *required* when some mapping that it covers was stale, *redundant* when none was, and
-//! *over-broad* by each valid mapping that a walk then finds again.
+//! The last two are [`Finding`]s. A translation that no change explains but that was right once was changed by an unknown
+//! writer: guests write their tables with plain stores. A store that is told as a use is taken note of; whether software
+//! relies on it nobody says, so that such a finding may be of a window that is still open.
 //!
-//! Software that changes tables by plain stores that nobody reports is followed all the same, by the last row.
-//! Operations are remembered some thousands back on each processor: what was settled before counts as not settled.
+//! Each operation that invalidates is judged by the mappings that it covered. It is *required* if one of them was stale,
+//! and else *redundant*. Valid translations that it dropped and that the same processor found again unchanged by a walk
+//! make it *over-broad*, by their number.
+//!
+//! # Memory
+//!
+//! It grows with the pages and paging-structure entries in use and not with time: a change is forgotten when no processor
+//! holds anything old of it, which is seen in the TLBs themselves.
+//!
+//! # Not modelled
+//!
+//! One walk that takes an entry of EPT for an address of a table from before a change and the same entry for the page
+//! itself from after it; rights in entries of paging-structure caches, when invalidations are judged; accessed flags.
 //!
 //! # Example
 //!
-//! A kernel unmaps a page and forgets INVLPG:
-//!
 //! ```
-//! use isa::address::{AccessKind, GuestPhysicalAddress, LinearAddress};
-//! use mmu::oracle::{Actor, Change, Oracle, What};
-//! use mmu::tables::{FrameAllocator, Home, PagePermissions, PageTables};
-//! use mmu::translator::Translator;
-//! use mmu::{Context, Geometry, PageSize, PagingMode, Ram};
+//! use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
+//! use mmu::oracle::{Actor, Change, Oracle, Verdict, What};
+//! use mmu::{tables::*, translator::Translator, Context, Geometry, PageSize, PagingMode, Ram};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let ram = Ram::new(16 << 20)?;
 //! let frames = FrameAllocator::new(GuestPhysicalAddress(0x10_0000), 64);
 //! let mut tables = PageTables::new(&ram, PagingMode::FourLevel, frames, Home::Identity)?;
-//! let (page, frame) = (LinearAddress(0x40_0000), GuestPhysicalAddress(0x20_0000));
-//! tables.map(&ram, page, frame, 0x1000, PageSize::Size4K, PagePermissions::USER)?;
+//! let page = LinearAddress(0x40_0000);
+//! tables.map(&ram, page, GuestPhysicalAddress(0x20_0000), 0x1000, PageSize::Size4K, PagePermissions::USER)?;
 //! let context = Context { cr3: tables.root(), ..Context::user(PagingMode::FourLevel) };
-//! let mut translator = Translator::new(&Geometry::functional())?;
-//! translator.set_context(context);
-//! let mut oracle = Oracle::new(1);
+//! let mut processor = Translator::new(&Geometry::functional())?;
+//! processor.set_context(context);
 //!
-//! let found = translator.translate(&ram, page, AccessKind::Read, &mut ())?;
-//! oracle.used(&ram, 0, &context, page, AccessKind::Read, &found, 1);
-//! let leaf = tables.leaf(&ram, page)?.ok_or("mapped")?;
+//! let mut oracle = Oracle::new(1);
+//! let found = processor.translate(&ram, page, AccessKind::Read, &mut ())?;
+//! assert_eq!(oracle.used(&ram, 0, &context, page, AccessKind::Read, &found, 1), Verdict::Coherent);
+//!
+//! let leaf = tables.leaf(&ram, page)?.ok_or("not mapped")?;
 //! tables.unmap(&ram, page, 0x1000, PageSize::Size4K)?;
-//! let change = oracle.changed(Change {
+//! let id = oracle.changed(Change {
 //!     by: Actor { processor: 0, who: "munmap".into() },
 //!     at: 2,
 //!     what: What::GuestEntry { context, page, size: 0x1000 },
@@ -62,159 +77,98 @@
 //!     old: leaf.value,
 //!     new: 0,
 //! });
-//! oracle.completed(change);
+//! oracle.completed(id); // and no INVLPG
 //!
-//! let found = translator.translate(&ram, page, AccessKind::Read, &mut ())?;
-//! oracle.used(&ram, 0, &context, page, AccessKind::Read, &found, 3);
-//! assert_eq!(oracle.summary().missing, 1);
-//! assert!(oracle.findings()[0].to_string().contains("Needed there: INVLPG 0x400000 under PCID 0"));
+//! let found = processor.translate(&ram, page, AccessKind::Read, &mut ())?;
+//! assert_eq!(oracle.used(&ram, 0, &context, page, AccessKind::Read, &found, 3), Verdict::Missing);
+//! println!("{}", oracle.findings()[0]);
 //! # Ok(())
 //! # }
 //! ```
 
 mod change;
+mod explain;
 mod finding;
+mod fresh;
 mod history;
-mod judge;
+mod invalidation;
 mod memo;
 mod past;
+mod processor;
+mod remedy;
+mod seen;
+mod settle;
+mod sweep;
+mod uses;
+mod verdict;
 
 pub use change::{Actor, Change, ChangeId, What};
-pub use finding::{Finding, FindingCause, Tables};
+pub use finding::{Finding, KEPT, Origin};
+pub use invalidation::Judgement;
+pub use verdict::{Summary, Use, Verdict};
 
 use crate::context::Context;
-use crate::ept::EptContext;
-use crate::mapping::{Mapping, Space};
-use crate::mmu::Hit;
 use crate::operation::Performed;
-use crate::paging;
 use crate::ram::Ram;
-use crate::reference::{Dimension, Reference};
 use crate::tlb::Tlb;
-use crate::translation::Translation;
-use crate::translator::Found;
-use crate::walk::Walk;
-use history::{History, Progress};
+use crate::translator::{Found, Hit};
+use finding::Findings;
+use history::{History, Processors};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
-use judge::Standing;
-use memo::{EntryKind, Memo, View};
-use rustc_hash::FxHashMap;
-use serde::Serialize;
+use memo::{Memo, View};
+use processor::Processor;
+use rustc_hash::{FxHashMap, FxHashSet};
+use seen::Seen;
+use sweep::Sweep;
 
-/// Findings that are kept in full.
-const FINDINGS: usize = 64;
+/// Remembered changes from which on it is looked whether some can be forgotten.
+const CHANGES: usize = 256;
 
-/// Counts of what the oracle has seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Summary {
-    /// Invalidating operations that removed something stale.
-    pub required: u64,
-    /// Invalidating operations that removed nothing stale.
-    pub redundant: u64,
-    /// Valid mappings that invalidations removed.
-    pub valid_dropped: u64,
-    /// Those of them that a walk then found again.
-    pub over_broad: u64,
-    /// Stale translations used before their change was complete.
-    pub in_window: u64,
-    /// Stale translations used for want of an invalidation.
-    pub missing: u64,
-    /// Translations used that a processor should not have had.
-    pub incoherent: u64,
-}
-
-/// What an invalidation removed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Judgement {
-    /// Stale mappings.
-    pub stale: u64,
-    /// Valid mappings.
-    pub valid: u64,
-}
-
-/// How a use was, the better first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Verdict {
-    /// As the tables are.
-    Coherent,
-    /// Stale, and permitted.
-    InWindow,
-    /// Stale for want of an invalidation.
-    Missing,
-    /// Not to be had by any right.
-    Incoherent,
-}
-
-/// A use of a translation.
-#[derive(Clone, Copy, Debug)]
-struct Used {
-    address: LinearAddress,
-    kind: AccessKind,
-    host_physical: HostPhysicalAddress,
-    hit: Hit,
-    at: u64,
-}
-
-/// A page of a tag on a processor.
-type CachedPage = (usize, Space, LinearAddress);
-
-/// Looks on and judges; see the [module](self).
+/// The oracle of a machine with one or more logical processors.
 #[derive(Debug)]
 pub struct Oracle {
-    history: History,
+    processors: Vec<Processor>,
     memo: Memo,
     views: FxHashMap<Context, View>,
-    /// The context of the use before on each processor, which most often is that of the next.
-    last: Vec<Option<(Context, View)>>,
-    /// The context in which each tag was last used.
-    contexts: FxHashMap<Space, Context>,
-    epts: FxHashMap<HostPhysicalAddress, EptContext>,
-    /// Valid translations that an invalidation has removed and no walk has found since.
-    dropped: FxHashMap<CachedPage, Translation>,
-    /// Where walks have found pages, by tag.
-    walked: FxHashMap<(Space, u64), u64>,
+    history: History,
+    seen: Seen,
+    findings: Findings,
     summary: Summary,
-    findings: Vec<Finding>,
+    /// Changes, completions and operations so far.
+    clock: u64,
 }
 
 impl Oracle {
-    /// An oracle for so many logical processors.
+    /// An oracle for logical processors 0 to `processors` - 1.
     #[must_use]
     pub fn new(processors: usize) -> Self {
+        let processors = core::iter::repeat_with(Processor::default).take(processors).collect();
         Self {
-            history: History::new(processors),
+            processors,
             memo: Memo::default(),
             views: FxHashMap::default(),
-            last: vec![None; processors],
-            contexts: FxHashMap::default(),
-            epts: FxHashMap::default(),
-            dropped: FxHashMap::default(),
-            walked: FxHashMap::default(),
+            history: History::default(),
+            seen: Seen::default(),
+            findings: Findings::default(),
             summary: Summary::default(),
-            findings: Vec::new(),
+            clock: 0,
         }
     }
 
-    /// What has been counted.
-    #[must_use]
-    pub const fn summary(&self) -> Summary {
-        self.summary
-    }
-
-    /// The first uses that should not have been, one for each cause and processor.
-    #[must_use]
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    /// An entry has been changed: to be called right after the store.
+    /// Takes note of an edit of an entry. To be called right after the store, with what stood there before it.
     pub fn changed(&mut self, change: Change) -> ChangeId {
+        self.clock += 1;
         self.memo.forget_entry(change.entry);
-        self.history.edited(change)
+        let mut holders = Processors::default();
+        for (number, processor) in self.processors.iter().enumerate() {
+            if processor.context.is_some() {
+                holders.insert(number);
+            }
+        }
+        self.history.edited(change, self.clock, holders)
     }
 
-    /// Something was stored at a host-physical address, perhaps in a table. Only needed where software changes tables
-    /// by stores that nobody reports as a [`Change`].
+    /// Takes note of a store that nobody tells as a change and no processor as a use, and that may be to a table.
     #[inline]
     pub fn stored(&mut self, address: HostPhysicalAddress) {
         if self.memo.is_table(address) {
@@ -222,40 +176,75 @@ impl Oracle {
         }
     }
 
-    /// Software relies on a change from now on.
+    /// Takes note that software relies on a change.
     pub fn completed(&mut self, change: ChangeId) {
+        self.clock += 1;
         self.history.completed(change);
     }
 
-    /// A processor performs an operation; to be called before its TLB is invalidated.
+    /// Judges an operation. To be called when the registers of the processor have changed and nothing has been
+    /// removed from `tlb` yet.
     pub fn performing(&mut self, ram: &Ram, processor: usize, performed: &Performed, tlb: &Tlb) -> Judgement {
-        self.bind(processor, performed);
-        if performed.invalidations.is_empty() {
-            return Judgement::default();
-        }
-        let mut judgement = Judgement::default();
+        self.clock += 1;
+        let (clock, oldest) = (self.clock, self.history.oldest());
+        self.processor(processor).performed(clock, performed, oldest);
         let mut covered = Vec::new();
         for invalidation in &performed.invalidations {
             tlb.for_each_covered(invalidation, |mapping| covered.push(mapping));
         }
-        for mapping in covered {
-            match self.standing(ram, &mapping) {
-                Standing::Stale => judgement.stale += 1,
-                Standing::Valid => {
-                    judgement.valid += 1;
-                    self.note_dropped(processor, &mapping);
-                }
-            }
+        let judgement = invalidation::judge(ram, &mut self.processors[processor], performed, &covered);
+        self.count(performed, judgement);
+        if self.history.len() >= self.processors[processor].sweep_limit.max(CHANGES) {
+            self.sweep(ram, processor, tlb);
         }
-        self.summary.valid_dropped += judgement.valid;
-        let count =
-            if judgement.stale > 0 { &mut self.summary.required } else { &mut self.summary.redundant };
-        *count += 1;
         judgement
     }
 
-    /// A translation was used; to be called after each, and after the flags of its walk are set.
+    fn count(&mut self, performed: &Performed, judgement: Judgement) {
+        if !performed.invalidations.is_empty() {
+            let useful = u64::from(judgement.stale > 0);
+            self.summary.required += useful;
+            self.summary.redundant += 1 - useful;
+            self.summary.valid_dropped += judgement.valid;
+        }
+    }
+
+    /// Forgets the changes of which no processor holds anything old, as far as this processor is concerned.
+    fn sweep(&mut self, ram: &Ram, processor: usize, tlb: &Tlb) {
+        let (history, number) = (&self.history, processor);
+        let processor = &self.processors[number];
+        let mut sweep = Sweep { ram, history, processor, held: FxHashSet::default() };
+        tlb.for_each_mapping(|mapping| sweep.look_at(&mapping));
+        let held = sweep.held;
+        self.history.keep_only(number, &held);
+        self.processors[number].sweep_limit = 2 * self.history.len();
+    }
+
+    /// The findings, the first ones in full. What has the same cause is one finding.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.as_slice()
+    }
+
+    /// The counts.
+    #[must_use]
+    pub const fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// Changes that are remembered because some processor may hold something old of them.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Rules on the use of a translation at instruction `at`. To be called after each translation, and for a write
+    /// before the store itself.
     #[inline]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an access is all of this, and one per access is no place for more"
+    )]
     pub fn used(
         &mut self,
         ram: &Ram,
@@ -266,190 +255,30 @@ impl Oracle {
         found: &Found,
         at: u64,
     ) -> Verdict {
-        let view = match &self.last[processor] {
-            Some((last, view)) if last == context => *view,
-            _ => self.view(processor, context),
-        };
-        let host_physical = found.translation.host(address);
-        let used = Used { address, kind, host_physical, hit: found.hit, at };
-        if used.hit == Hit::Walk {
-            self.note_walk(processor, context, &used, &found.translation);
-        }
-        if self.memo.confirms(view, &used) {
-            return Verdict::Coherent;
-        }
-        self.check(ram, processor, context, view, &used)
+        self.reported(ram, processor, context, &Use::of(address, kind, found, at))
     }
 
-    #[cold]
-    fn view(&mut self, processor: usize, context: &Context) -> View {
-        let next = View(self.views.len() as u32);
-        let view = *self.views.entry(*context).or_insert(next);
-        self.last[processor] = Some((*context, view));
-        self.contexts.insert(Space::of(context), *context);
-        if let Some(ept) = context.ept {
-            self.epts.insert(ept.root.page(), ept);
-        }
-        view
-    }
-
-    /// A walk has found what an invalidation had removed, or something new.
-    fn note_walk(&mut self, processor: usize, context: &Context, used: &Used, translation: &Translation) {
-        let space = Space::of(context);
-        self.walked.insert((space, used.address.page().0), used.host_physical.page().0);
-        if self.dropped.is_empty() {
-            return;
-        }
-        if let Some(before) = self.dropped.remove(&(processor, space, translation.linear)) {
-            let same = (before.host_physical, before.size) == (translation.host_physical, translation.size);
-            self.summary.over_broad += u64::from(same);
-        }
-    }
-
-    fn note_dropped(&mut self, processor: usize, mapping: &Mapping) {
-        if let Mapping::Translation { space, translation } = *mapping {
-            self.dropped.insert((processor, space, translation.linear), translation);
-        }
-    }
-
-    /// Takes an operation in, with what the current tag stands for from then on.
-    fn bind(&mut self, processor: usize, performed: &Performed) {
-        let space = performed.after.space();
-        let cr3 = |registers: &crate::operation::Registers| registers.context(crate::Privilege::User).cr3.0;
-        let old = self.history.root(processor, space).map_or(0, |root| root.0);
-        self.history.performed(processor, performed, || Change {
-            by: Actor { processor, who: "software".into() },
-            at: 0,
-            what: What::Binding { space },
-            entry: HostPhysicalAddress(0),
-            level: 0,
-            old,
-            new: cr3(&performed.after),
-        });
-    }
-
-    #[cold]
-    fn check(&mut self, ram: &Ram, processor: usize, context: &Context, view: View, used: &Used) -> Verdict {
-        let mut references: Vec<Reference> = Vec::new();
-        let tables = match paging::walk(ram, context, used.address, used.kind, &mut references) {
-            Ok(walk) => agrees(&walk, used),
-            Err(fault) => Some(Tables::Refuse(fault)),
-        };
-        let Some(tables) = tables else {
-            self.memo.fill(view, used, entries(&references));
-            return Verdict::Coherent;
-        };
-        let (verdict, cause) = self.blame(ram, processor, context, used);
-        match verdict {
-            Verdict::Coherent => {}
-            Verdict::InWindow => self.summary.in_window += 1,
-            Verdict::Missing => self.summary.missing += 1,
-            Verdict::Incoherent => self.summary.incoherent += 1,
-        }
-        if let Some(cause) = cause {
-            self.report(processor, context, used, tables, cause);
-        }
-        verdict
-    }
-
-    /// Why a translation was used that is not that of the tables.
-    fn blame(
-        &self,
-        ram: &Ram,
-        processor: usize,
-        context: &Context,
-        used: &Used,
-    ) -> (Verdict, Option<FindingCause>) {
-        let mapping = mapping_of(context, used);
-        let explanations = past::explanations(ram, &self.history, processor, context, used);
-        let judged = explanations.into_iter().map(|record| {
-            match self.history.demanded(processor, &mapping, record.made) {
-                Some(rule) => (Verdict::Incoherent, Some(FindingCause::Kept(record.change.clone(), rule))),
-                None if record.progress == Progress::Made => (Verdict::InWindow, None),
-                None => (Verdict::Missing, Some(FindingCause::Missing(record.change.clone()))),
+    /// The same for a use that somebody else tells.
+    #[inline]
+    pub fn reported(&mut self, ram: &Ram, processor: usize, context: &Context, used: &Use) -> Verdict {
+        if let Some(state) = self.processors.get_mut(processor)
+            && state.context.as_ref() == Some(context)
+            && used.hit != Hit::Walk
+            && self.memo.confirms(state.view, used)
+        {
+            state.clock = self.clock;
+            if used.kind == AccessKind::Write {
+                self.stored(used.host_physical);
             }
-        });
-        // In doubt for the processor, and for software.
-        judged.min_by_key(|(verdict, _)| *verdict).unwrap_or_else(|| self.unexplained(context, used))
-    }
-
-    fn unexplained(&self, context: &Context, used: &Used) -> (Verdict, Option<FindingCause>) {
-        let page = (Space::of(context), used.address.page().0);
-        if self.walked.get(&page) == Some(&used.host_physical.page().0) {
-            (Verdict::Missing, Some(FindingCause::Unknown))
-        } else {
-            (Verdict::Incoherent, Some(FindingCause::Never))
+            return Verdict::Coherent;
         }
+        self.used_anew(ram, processor, context, used)
     }
 
-    fn report(
-        &mut self,
-        processor: usize,
-        context: &Context,
-        used: &Used,
-        tables: Tables,
-        cause: FindingCause,
-    ) {
-        let page = used.address.page();
-        let same = |finding: &&mut Finding| {
-            finding.processor == processor
-                && finding.address.page() == page
-                && core::mem::discriminant(&finding.cause) == core::mem::discriminant(&cause)
-        };
-        if let Some(finding) = self.findings.iter_mut().find(same) {
-            finding.uses += 1;
-        } else if self.findings.len() < FINDINGS {
-            let Used { address, kind, host_physical, at, .. } = *used;
-            let space = Space::of(context);
-            self.findings.push(Finding {
-                processor,
-                at,
-                space,
-                address,
-                kind,
-                host_physical,
-                tables,
-                cause,
-                uses: 1,
-            });
+    fn processor(&mut self, number: usize) -> &mut Processor {
+        if number >= self.processors.len() {
+            self.processors.resize_with(number + 1, Processor::default);
         }
+        &mut self.processors[number]
     }
-}
-
-/// How the tables differ from a use, if they do.
-fn agrees(walk: &Walk, used: &Used) -> Option<Tables> {
-    const DIRTY: u64 = 1 << 6;
-    const EPT_DIRTY: u64 = 1 << 9;
-    let host = walk.translation.host(used.address);
-    if host != used.host_physical {
-        return Some(Tables::Elsewhere(host));
-    }
-    let updates = walk.updates.as_slice();
-    let guest = updates.iter().any(|update| update.bits & DIRTY != 0);
-    let ept = updates.last().is_some_and(|update| update.bits & EPT_DIRTY != 0);
-    (used.kind == AccessKind::Write && (guest || ept)).then_some(Tables::Clean)
-}
-
-/// The mapping through which a use may have gone: a page of 4 KByte, of the tag.
-fn mapping_of(context: &Context, used: &Used) -> Mapping {
-    use crate::translation::{PageSize, Rights, Scope};
-    let translation = Translation {
-        linear: used.address.page(),
-        host_physical: used.host_physical.page(),
-        size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
-        rights: Rights::all(),
-        scope: Scope::Pcid,
-    };
-    Mapping::Translation { space: Space::of(context), translation }
-}
-
-/// The entries that a walk has read: the last of either dimension maps the page, others serve many.
-fn entries(references: &[Reference]) -> impl Iterator<Item = (u64, EntryKind)> {
-    let last = |dimension| references.iter().rposition(|reference| reference.dimension == dimension);
-    let leaves = [last(Dimension::Guest), last(Dimension::Ept)];
-    references.iter().enumerate().map(move |(index, reference)| {
-        let leaf = leaves.contains(&Some(index));
-        (reference.host_physical.0, if leaf { EntryKind::Leaf } else { EntryKind::Shared })
-    })
 }

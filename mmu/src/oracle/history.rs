@@ -1,155 +1,161 @@
-//! Changes that a processor may not have taken note of, and what processors have done since.
+//! The changes that some processor may not have taken note of yet.
 
 use super::change::{Change, ChangeId};
-use crate::mapping::{Mapping, Space};
-use crate::operation::Performed;
-use crate::rules::{self, Rule};
-use isa::address::{GuestPhysicalAddress, HostPhysicalAddress};
-use rustc_hash::FxHashMap;
+use isa::address::HostPhysicalAddress;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 
-/// Old values that are remembered of one entry, and old roots of one tag.
-const VALUES: usize = 8;
-/// Operations that are remembered of one processor.
-const OPERATIONS: usize = 4096;
+/// Old values that are remembered of one entry. A processor can hold as many only if as many changes of the entry
+/// were never followed by an invalidation.
+const VALUES_OF_AN_ENTRY: usize = 8;
 
 /// Whether software relies on a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
-    /// Processors may use either translation (SDM 5.10.4.4).
+    /// The processors may use either translation (SDM 5.10.4.4).
     Made,
     /// The old translation must not be used any more.
     Completed,
 }
 
-/// A moment in the order of changes and operations.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Moment(u64);
-
 /// A change and how far it is.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
-    pub(super) id: ChangeId,
     pub(super) change: Change,
     pub(super) progress: Progress,
-    pub(super) made: Moment,
+    /// The last event before which a processor may have cached the old translation.
+    pub(super) since: u64,
+    /// The processors that may hold the old translation.
+    pub(super) holders: Processors,
 }
 
-/// What is known of one processor.
-#[derive(Debug, Default)]
-struct Past {
-    operations: VecDeque<(Moment, Performed)>,
-    /// The root that each tag stands for.
-    roots: FxHashMap<Space, GuestPhysicalAddress>,
-    /// Roots that a tag stood for before, with the change that ended it.
-    bindings: FxHashMap<Space, SmallVec<[Record; 1]>>,
+/// A set of processors.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Processors(SmallVec<[u64; 1]>);
+
+impl Processors {
+    pub(super) fn one(processor: usize) -> Self {
+        let mut set = Self::default();
+        set.insert(processor);
+        set
+    }
+
+    pub(super) fn insert(&mut self, processor: usize) {
+        let word = processor / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (processor % 64);
+    }
+
+    pub(super) fn remove(&mut self, processor: usize) {
+        if let Some(word) = self.0.get_mut(processor / 64) {
+            *word &= !(1 << (processor % 64));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
 }
 
-/// What has happened.
+/// The changes whose old translations some processor may still hold.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    by_entry: FxHashMap<HostPhysicalAddress, SmallVec<[Record; 2]>>,
-    entries: FxHashMap<ChangeId, HostPhysicalAddress>,
-    processors: Vec<Past>,
-    now: u64,
+    records: FxHashMap<ChangeId, Record>,
+    by_entry: FxHashMap<HostPhysicalAddress, SmallVec<[ChangeId; 2]>>,
     made: u64,
 }
 
 impl History {
-    pub(super) fn new(processors: usize) -> Self {
-        let processors = (0..processors).map(|_| Past::default()).collect();
-        Self { processors, ..Self::default() }
-    }
-
-    fn tick(&mut self) -> Moment {
-        self.now += 1;
-        Moment(self.now)
-    }
-
+    /// A number for a change.
     fn number(&mut self) -> ChangeId {
         self.made += 1;
         ChangeId(self.made)
     }
 
-    /// Takes a change of an entry in. One that takes nothing away gets a number and is forgotten.
-    pub(super) fn edited(&mut self, change: Change) -> ChangeId {
-        let (id, made) = (self.number(), self.tick());
-        if !change.takes_away() {
+    /// Changes that are remembered.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn get(&self, id: ChangeId) -> Option<&Record> {
+        self.records.get(&id)
+    }
+
+    /// Takes a change of an entry in. A change that takes nothing away, or that no processor can have cached before,
+    /// gets a number and is forgotten.
+    pub(super) fn edited(&mut self, change: Change, since: u64, holders: Processors) -> ChangeId {
+        let id = self.number();
+        if !change.takes_away() || holders.is_empty() {
             return id;
         }
         let entry = change.entry;
-        let old = change.old_but_accessed();
-        let records = self.by_entry.entry(entry).or_default();
-        // The same old value is explained best by the latest change; otherwise the earliest is the first to go.
-        let same = records.iter().position(|record| record.change.old_but_accessed() == old);
-        if let Some(index) = same.or((records.len() >= VALUES).then_some(0)) {
-            self.entries.remove(&records.remove(index).id);
-        }
-        records.push(Record { id, change, progress: Progress::Made, made });
-        self.entries.insert(id, entry);
+        self.forget_one_before(&change);
+        self.records.insert(id, Record { change, progress: Progress::Made, since, holders });
+        self.by_entry.entry(entry).or_default().push(id);
         id
     }
 
+    /// Takes the new binding of a tag in, which is complete at once.
+    pub(super) fn bound(&mut self, change: Change, since: u64, holders: Processors) -> ChangeId {
+        let id = self.number();
+        self.records.insert(id, Record { change, progress: Progress::Completed, since, holders });
+        id
+    }
+
+    /// Makes room for a change among those of its entry: the same old value is explained best by the latest change,
+    /// and the earliest is the first to go.
+    fn forget_one_before(&mut self, change: &Change) {
+        let Some(ids) = self.by_entry.get(&change.entry) else { return };
+        let value = change.old_but_accessed();
+        let same = |id: &&ChangeId| {
+            self.records.get(id).is_some_and(|record| record.change.old_but_accessed() == value)
+        };
+        let full = (ids.len() >= VALUES_OF_AN_ENTRY).then(|| ids[0]);
+        if let Some(id) = ids.iter().find(same).copied().or(full) {
+            self.forget(id);
+        }
+    }
+
     pub(super) fn completed(&mut self, id: ChangeId) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let record = self.by_entry.get_mut(entry).and_then(|records| records.iter_mut().find(|r| r.id == id));
-        if let Some(record) = record {
+        if let Some(record) = self.records.get_mut(&id) {
             record.progress = Progress::Completed;
         }
     }
 
-    /// Takes an operation in, and with it the root that the current tag stands for from then on.
-    pub(super) fn performed(
-        &mut self,
-        processor: usize,
-        performed: &Performed,
-        bound: impl FnOnce() -> Change,
-    ) {
-        let before = self.tick();
-        let after = self.tick();
-        let (space, root) = (performed.after.space(), performed.after.context(crate::Privilege::User).cr3);
-        let id = self.number();
-        let past = &mut self.processors[processor];
-        if past.operations.len() == OPERATIONS {
-            past.operations.pop_front();
-        }
-        past.operations.push_back((after, performed.clone()));
-        if past.roots.insert(space, root).is_some_and(|old| old != root) {
-            let records = past.bindings.entry(space).or_default();
-            if records.len() == VALUES {
-                records.remove(0);
+    pub(super) fn forget(&mut self, id: ChangeId) {
+        let Some(record) = self.records.remove(&id) else { return };
+        if let Some(ids) = self.by_entry.get_mut(&record.change.entry) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_entry.remove(&record.change.entry);
             }
-            // The operation that binds the tag anew may itself remove what was cached: it comes after the change.
-            records.push(Record { id, change: bound(), progress: Progress::Completed, made: before });
         }
     }
 
-    /// The root that a tag stood for until the operation that is about to be taken in.
-    pub(super) fn root(&self, processor: usize, space: Space) -> Option<GuestPhysicalAddress> {
-        self.processors[processor].roots.get(&space).copied()
+    /// The remembered changes of an entry, the earliest first.
+    pub(super) fn of_entry(&self, entry: HostPhysicalAddress) -> impl Iterator<Item = (ChangeId, &Record)> {
+        let ids = self.by_entry.get(&entry).map_or(&[][..], SmallVec::as_slice);
+        ids.iter().filter_map(|&id| Some((id, self.records.get(&id)?)))
     }
 
-    /// The remembered changes of an entry, the latest first.
-    pub(super) fn of_entry(&self, entry: HostPhysicalAddress) -> impl Iterator<Item = &Record> {
-        self.by_entry.get(&entry).into_iter().flatten().rev()
+    /// Notes that a processor holds nothing old but by `held`; forgets the changes that no processor holds.
+    pub(super) fn keep_only(&mut self, processor: usize, held: &FxHashSet<ChangeId>) {
+        let mut free = Vec::new();
+        for (&id, record) in &mut self.records {
+            if !held.contains(&id) {
+                record.holders.remove(processor);
+                if record.holders.is_empty() {
+                    free.push(id);
+                }
+            }
+        }
+        free.into_iter().for_each(|id| self.forget(id));
     }
 
-    /// The changes of what a tag stands for on a processor, the latest first.
-    pub(super) fn of_tag(&self, processor: usize, space: Space) -> impl Iterator<Item = &Record> {
-        self.processors[processor].bindings.get(&space).into_iter().flatten().rev()
-    }
-
-    /// The rule by which an operation of a processor since some moment demanded that a mapping be gone.
-    pub(super) fn demanded(
-        &self,
-        processor: usize,
-        mapping: &Mapping,
-        since: Moment,
-    ) -> Option<&'static Rule> {
-        let operations = self.processors[processor].operations.iter().rev();
-        operations
-            .take_while(|(at, _)| *at > since)
-            .find_map(|(_, performed)| rules::required(performed, mapping))
+    /// The event after which operations are of interest to some remembered change.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.records.values().map(|record| record.since).min()
     }
 }

@@ -1,6 +1,6 @@
 //! Fresh walks that need not be made again.
 
-use super::Used;
+use super::Use;
 use isa::address::{AccessKind, HostPhysicalAddress};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
@@ -12,12 +12,18 @@ const DEPENDENTS: usize = 64;
 const STORE: u64 = 64;
 
 /// Number of a context.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct View(pub(super) u32);
 
 impl View {
     /// Of no context.
     pub(super) const NONE: Self = Self(u32::MAX);
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// What a fresh walk found for a 4-KByte page.
@@ -56,7 +62,7 @@ impl Default for Memo {
 impl Memo {
     /// Whether a fresh walk is known to find what was used.
     #[inline(always)]
-    pub(super) fn confirms(&self, view: View, used: &Used) -> bool {
+    pub(super) fn confirms(&self, view: View, used: &Use) -> bool {
         let page = used.address.page_number();
         let slot = &self.slots[index(view, page)];
         slot.page == page
@@ -67,10 +73,13 @@ impl Memo {
 
     /// Remembers a walk that found `used`. `entries` are those that it read, and `leaves` of them, at the end of
     /// either dimension, map the page.
-    pub(super) fn fill(&mut self, view: View, used: &Used, entries: impl Iterator<Item = (u64, EntryKind)>) {
+    pub(super) fn fill(&mut self, view: View, used: &Use, entries: impl Iterator<Item = (u64, EntryKind)>) {
         let page = used.address.page_number();
         let host = used.host_physical.page_number();
         let number = index(view, page);
+        if self.leaves.len() > 4 * SLOTS {
+            self.clear();
+        }
         for (entry, kind) in entries {
             self.depend(number as u16, entry, kind);
         }
@@ -85,9 +94,6 @@ impl Memo {
         if kind == EntryKind::Shared {
             self.shared.insert(entry);
             return;
-        }
-        if self.leaves.len() > 4 * SLOTS {
-            self.clear();
         }
         let dependents = self.leaves.entry(entry).or_default();
         if dependents.len() >= DEPENDENTS {
@@ -164,12 +170,12 @@ const fn bit(kind: AccessKind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mmu::Hit;
+    use crate::translator::Hit;
     use isa::address::LinearAddress;
 
-    fn used(page: u64, kind: AccessKind) -> Used {
+    fn used(page: u64, kind: AccessKind) -> Use {
         let address = LinearAddress(page << 12);
-        Used { address, kind, host_physical: HostPhysicalAddress(page << 13), hit: Hit::L1, at: 0 }
+        Use { address, kind, host_physical: HostPhysicalAddress(page << 13), hit: Hit::L1, at: 0 }
     }
 
     fn filled(pages: u64) -> Memo {
@@ -188,7 +194,7 @@ mod tests {
         assert!(!memo.confirms(View(1), &used(0, AccessKind::Write)));
         assert!(!memo.confirms(View(2), &used(0, AccessKind::Read)));
         assert!(!memo.confirms(View(1), &used(1, AccessKind::Read)));
-        let elsewhere = Used { host_physical: HostPhysicalAddress(0x5000), ..used(0, AccessKind::Read) };
+        let elsewhere = Use { host_physical: HostPhysicalAddress(0x5000), ..used(0, AccessKind::Read) };
         assert!(!memo.confirms(View(1), &elsewhere));
     }
 

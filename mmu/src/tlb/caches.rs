@@ -16,22 +16,19 @@ impl WalkCaches for Tlb {
         keeps
     }
 
-    #[inline]
+    #[inline(always)]
     fn structure(&mut self, address: LinearAddress) -> Option<Structure> {
-        self.clock += 1;
-        self.structures.deepest(address, self.current.structures, self.clock)
+        if self.current.structures == Tag::NONE { None } else { self.find_structure(address) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping> {
-        self.clock += 1;
-        self.nested.find(address, self.current.guest_physical, self.clock)
+        if self.current.guest_physical == Tag::NONE { None } else { self.find_guest_physical(address) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
-        self.clock += 1;
-        self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
+        if self.current.ept_structures == Tag::NONE { None } else { self.find_ept_structure(address) }
     }
 
     fn forget_structures(&mut self, address: LinearAddress) {
@@ -68,5 +65,22 @@ impl WalkCaches for Tlb {
         if current.ept_structures != Tag::NONE {
             ept_structures.insert(address, structure.level, structure, current.ept_structures, *clock, tags);
         }
+    }
+}
+
+impl Tlb {
+    fn find_structure(&mut self, address: LinearAddress) -> Option<Structure> {
+        self.clock += 1;
+        self.structures.deepest(address, self.current.structures, self.clock)
+    }
+
+    fn find_guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping> {
+        self.clock += 1;
+        self.nested.find(address, self.current.guest_physical, self.clock)
+    }
+
+    fn find_ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
+        self.clock += 1;
+        self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
     }
 }

@@ -9,6 +9,7 @@ mod need_not;
 mod operations;
 mod pdptes;
 mod random;
+mod registers;
 mod values;
 mod vmx;
 mod walks;
