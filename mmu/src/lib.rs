@@ -43,6 +43,7 @@ pub mod fault;
 pub mod mapping;
 pub mod mmu;
 pub mod operation;
+pub mod oracle;
 pub mod paging;
 pub mod ram;
 pub mod reference;

@@ -1,11 +1,14 @@
-//! The tagged TLB: set-associative, as lazy as hardware.
+//! What one logical processor has cached of translations, as lazy as hardware: the TLB, the paging-structure caches, the
+//! TLB of guest-physical mappings and the EPT paging-structure caches (SDM 5.10, 31.4).
 //!
-//! Entries are tagged with VPID, PCID and EPTRTA (EPTP bits 51:12), interned to a small number, so that a lookup
-//! compares one word per way. An entry stays until an [`Invalidation`] covers it, the access rights that it holds no
-//! longer suffice, or its way is needed: a translation that software forgot to invalidate is served, as on hardware.
+//! All are set-associative arrays under one table of tags ([`TagMeaning`]: VPID, PCID, EPTRTA and kind of entry, interned
+//! to a small number), so that a lookup compares one word per way. An entry stays until an [`Invalidation`] covers it,
+//! the access rights that it holds no longer suffice, or its way is needed: a translation that software forgot to
+//! invalidate is served, as on hardware.
 //!
 //! Most invalidations retire tags: the tag is never handed out again while an entry holds it, and the entries become
-//! free ways. Only single-address invalidations look at entries.
+//! free ways. Their cost grows with the number of tags that have entries, not with the number of entries. Only
+//! single-address invalidations look at entries.
 
 mod array;
 mod caches;
@@ -39,6 +42,7 @@ use array::{Array, Entry, Hint};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use key::{Key, Region};
 use level::{Plan, Probe};
+use meaning::Store;
 use nested::Nested;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -84,6 +88,8 @@ pub(crate) type Evictions = [Option<Evicted>; 2];
 
 impl Entry for Translation {
     type Address = LinearAddress;
+
+    const STORE: Store = Store::Translations;
 
     const NOTHING: Self = Self {
         linear: LinearAddress(0),
@@ -230,7 +236,7 @@ impl Tlb {
         let Some(translation) = held else { return (Lookup::Miss, None) };
         let found = hit(Level::L2, &translation, requirement);
         let evicted = match found {
-            Lookup::Hit { .. } => self.insert_into(side(kind), address, translation),
+            Lookup::Hit { .. } => self.insert_into(side(kind), address, &translation),
             Lookup::Refused | Lookup::Miss => None,
         };
         (found, evicted)
@@ -267,9 +273,10 @@ impl Tlb {
         kind: AccessKind,
         translation: Translation,
     ) -> Evictions {
+        self.clock += 1;
         // The second level first: what it evicts from the first levels is not the new entry.
-        let second = self.insert_into(SECOND, address, translation);
-        let first = self.insert_into(side(kind), address, translation);
+        let second = self.insert_into(SECOND, address, &translation);
+        let first = self.insert_into(side(kind), address, &translation);
         [first, second]
     }
 
@@ -278,10 +285,16 @@ impl Tlb {
         &mut self,
         level: usize,
         address: LinearAddress,
-        translation: Translation,
+        translation: &Translation,
     ) -> Option<Evicted> {
         let plan = &self.plans[level][translation.size as usize];
-        let translation = translation.narrowed(address, plan.size);
+        let piece;
+        let translation = if plan.size == translation.size {
+            translation
+        } else {
+            piece = translation.narrowed(address, plan.size);
+            &piece
+        };
         let tag = match translation.scope {
             Scope::Pcid => self.current.translations.own,
             Scope::Global => self.current.translations.global,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A result could not be written.
@@ -76,7 +77,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ResultError> {
         return std::io::stdout().write_all(bytes).map_err(error);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error)?;
+    // As readable as other files that the user makes, and not for the user alone, as temporary ones are.
+    let ordinary = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(ordinary).tempfile_in(folder).map_err(error)?;
     file.write_all(bytes).map_err(error)?;
     file.persist(path).map_err(|persist| error(persist.error))?;
     Ok(())
@@ -104,6 +107,16 @@ mod tests {
             ["schema", "version", "config_hash", "config", "seed", "host_seconds", "instructions"]
         );
         assert_eq!(value["config_hash"], hash(&json!({ "a": 1 })));
+    }
+
+    #[test]
+    fn a_result_can_be_read_by_those_who_can_read_other_new_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let [result, other] = ["result.json", "other"].map(|name| folder.path().join(name));
+        write_json(&result, &json!({})).unwrap();
+        std::fs::write(&other, "").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&result), mode(&other));
     }
 
     #[test]

@@ -55,6 +55,22 @@ fn a_guest_executes_what_the_native_program_executes_and_walks_in_two_dimensions
 }
 
 #[test]
+fn caches_for_walks_shorten_walks_and_change_no_miss() {
+    for (run_as, levels) in [(RunAs::Native, 4), (RunAs::Guest, 24)] {
+        let options =
+            ReplayOptions { run_as, limit: Some(200_000), ..ReplayOptions::new(named("pointer_chase")) };
+        let on = run(&options);
+        let off = run(&ReplayOptions { walk_caches: WalkCaches::Off, ..options });
+        assert_eq!((on.tlb, on.walk.count), (off.tlb, off.walk.count), "{run_as:?}");
+        assert_eq!(off.walk.references, levels * off.walk.count, "{run_as:?}");
+        // The first walk finds the caches empty; almost all others read only the last level, or two.
+        assert_eq!((on.walk.most_references, off.walk.most_references), (levels, levels));
+        assert!(on.walk.references < 3 * on.walk.count, "{run_as:?}: {:?}", on.walk);
+        assert!(on.cycles < off.cycles, "{run_as:?}: {} {}", on.cycles, off.cycles);
+    }
+}
+
+#[test]
 fn larger_pages_shorten_walks_to_the_published_maxima() {
     use PageSize::{Size1G, Size2M, Size4K};
     let rows = [

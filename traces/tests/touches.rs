@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use isa::address::LinearAddress;
+use isa::registers::Registers;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
-use traces::{AccessStep, Item, Sections, StepKind, Touch, TouchKind, TraceReader, open_any};
+use traces::{
+    AccessStep, EndReason, Header, Item, Sections, StepKind, StepRecord, Touch, TouchKind, TraceReader,
+    TraceWriter, WriteOptions, open_any,
+};
 
 fn bundled(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name).with_extension("vmxt")
@@ -117,6 +121,31 @@ fn records_of_champsim_give_the_touches_of_their_steps() {
     std::fs::write(&path, bytes).unwrap();
     let (instructions, found) = touches(&path, &[1]);
     assert_eq!((instructions, found.len()), (2, 5));
+    assert_eq!((instructions, found), touches_of_steps(&path));
+}
+
+#[test]
+fn addresses_follow_registers_that_a_signal_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
+    let options = WriteOptions { level: 1, chunk_steps: 10 };
+    let mut writer = TraceWriter::create(&path, &Header::default(), options).unwrap();
+    let mut state = Registers { rip: 0x1000, ..Registers::default() };
+    state.gpr[3] = 0x5000;
+    writer.push_exec(&state).unwrap();
+    for base in [0x6000, 0x7000] {
+        // mov [rbx],rax
+        state.rip += 3;
+        let kind = StepKind::Computed;
+        let record = StepRecord { kind, bytes: &[0x48, 0x89, 0x03], after: &state, stores: &[] };
+        writer.push_step(&record).unwrap();
+        state.gpr[3] = base;
+        writer.push_effect(&state).unwrap();
+    }
+    writer.finish(EndReason::Limit).unwrap();
+    let (instructions, found) = touches(&path, &[1]);
+    let stores = found.iter().filter(|touch| touch.kind == TouchKind::Store);
+    assert!(stores.map(|touch| touch.address.0).eq([0x5000, 0x6000]));
     assert_eq!((instructions, found), touches_of_steps(&path));
 }
 

@@ -2,8 +2,9 @@
 
 use super::geometry::{ArrayGeometry, Index, StructureArray};
 use super::key::{Address, Key, Region};
+use super::meaning::Store;
 use super::replacement::Policy;
-use super::tags::{Tag, TagPair, Tags};
+use super::tags::{Removed, Tag, TagPair, Tags};
 use crate::translation::PageSize;
 use isa::address::LinearAddress;
 
@@ -11,6 +12,9 @@ use isa::address::LinearAddress;
 pub(super) trait Entry: Copy {
     /// What the keys of these entries are made of.
     type Address: Address;
+
+    /// Where these entries are.
+    const STORE: Store;
 
     /// What stands behind a free key.
     const NOTHING: Self;
@@ -185,17 +189,19 @@ impl<E: Entry> Array<E> {
     }
 
     /// The way that an entry for `address` would take.
+    #[inline]
     pub(super) fn candidate(&self, region: Region, address: E::Address, tag: Tag, tags: &Tags) -> Way {
         let wanted = Key::new(address.bits(), region, tag);
         let first = self.first_slot(address.bits(), region);
         let range = first..first + self.ways;
+        let any_retired = tags.any_retired(E::STORE);
         let mut best = Way { slot: first, rank: Rank(u64::MAX) };
         for (way, (&key, payload)) in self.keys[range.clone()].iter().zip(&self.payloads[range]).enumerate() {
             let slot = first + way;
             if key == wanted {
                 return Way { slot, rank: Rank::LOSES_NOTHING };
             }
-            let free = key == Key::FREE || tags.is_retired(key.tag());
+            let free = key == Key::FREE || (any_retired && tags.is_retired(key.tag()));
             let rank = if free { Rank::LOSES_NOTHING } else { Rank(payload.stamp) };
             if rank < best.rank {
                 best = Way { slot, rank };
@@ -211,17 +217,18 @@ impl<E: Entry> Array<E> {
     }
 
     /// Puts an entry into the way of a [`candidate`](Self::candidate); returns the key of an entry that was lost.
+    #[inline]
     pub(super) fn replace(
         &mut self,
         way: Way,
-        entry: E,
+        entry: &E,
         key: Key,
         clock: u64,
         tags: &mut Tags,
     ) -> Option<Key> {
         let evicted = self.free(way.slot, tags).filter(|_| way.rank != Rank::LOSES_NOTHING);
         self.keys[way.slot] = key;
-        self.payloads[way.slot] = Payload { entry, stamp: clock };
+        self.payloads[way.slot] = Payload { entry: *entry, stamp: clock };
         self.policy.inserted(way.slot, self.ways);
         self.used[key.code()] += 1;
         if let Some(origin) = entry.origin().filter(|&origin| origin > self.region(key)) {
@@ -234,16 +241,6 @@ impl<E: Entry> Array<E> {
     /// Frees a way; returns the key that it had, unless the tag was retired.
     #[inline]
     fn free(&mut self, slot: usize, tags: &mut Tags) -> Option<Key> {
-        let key = self.vacate(slot)?;
-        if tags.is_retired(key.tag()) {
-            return None;
-        }
-        tags.entry_removed(key.tag());
-        Some(key)
-    }
-
-    #[inline]
-    fn vacate(&mut self, slot: usize) -> Option<Key> {
         let key = core::mem::replace(&mut self.keys[slot], Key::FREE);
         if key == Key::FREE {
             return None;
@@ -252,7 +249,10 @@ impl<E: Entry> Array<E> {
         if let Some(origin) = self.payloads[slot].entry.origin().filter(|&origin| origin > self.region(key)) {
             self.pieces[bucket(key.address(), origin)] -= 1;
         }
-        Some(key)
+        match tags.entry_removed(key.tag()) {
+            Removed::Live => Some(key),
+            Removed::Retired => None,
+        }
     }
 
     pub(super) const fn region(&self, key: Key) -> Region {
@@ -329,11 +329,11 @@ impl<E: Entry> Array<E> {
     }
 
     /// Frees the ways of retired tags.
-    pub(super) fn free_retired(&mut self, tags: &Tags) {
+    pub(super) fn free_retired(&mut self, tags: &mut Tags) {
         for slot in 0..self.keys.len() {
             let key = self.keys[slot];
             if key != Key::FREE && tags.is_retired(key.tag()) {
-                self.vacate(slot);
+                self.free(slot, tags);
             }
         }
     }

@@ -44,6 +44,7 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_structure(&mut self, address: LinearAddress, structure: Structure) {
+        self.clock += 1;
         let Self { structures, current, clock, tags, .. } = self;
         if current.structures != Tag::NONE {
             structures.insert(address, structure.level, structure, current.structures, *clock, tags);
@@ -51,6 +52,7 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_guest_physical(&mut self, address: GuestPhysicalAddress, mapping: EptMapping) {
+        self.clock += 1;
         let Self { nested, current, clock, tags, .. } = self;
         if current.guest_physical != Tag::NONE {
             nested.insert(address, mapping, current.guest_physical, *clock, tags);
@@ -58,6 +60,7 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure) {
+        self.clock += 1;
         let Self { ept_structures, current, clock, tags, .. } = self;
         if current.ept_structures != Tag::NONE {
             ept_structures.insert(address, structure.level, structure, current.ept_structures, *clock, tags);

@@ -47,14 +47,14 @@ impl Tlb {
         self.tags.current(self.space, present)
     }
 
-    /// Makes the numbers of retired and unused tags available again.
+    /// Makes the numbers of retired and unused tags available again, those that entries still hold too.
     fn collect(&mut self) {
         self.tags.release_unused();
-        self.arrays.iter_mut().for_each(|array| array.free_retired(&self.tags));
-        self.structures.levels.iter_mut().for_each(|(_, array)| array.free_retired(&self.tags));
-        self.nested.arrays.iter_mut().for_each(|array| array.free_retired(&self.tags));
-        self.ept_structures.levels.iter_mut().for_each(|(_, array)| array.free_retired(&self.tags));
-        self.tags.recycle();
+        let Self { arrays, structures, nested, ept_structures, tags, .. } = self;
+        arrays.iter_mut().for_each(|array| array.free_retired(tags));
+        structures.levels.iter_mut().for_each(|(_, array)| array.free_retired(tags));
+        nested.arrays.iter_mut().for_each(|array| array.free_retired(tags));
+        ept_structures.levels.iter_mut().for_each(|(_, array)| array.free_retired(tags));
     }
 
     /// Forgets every entry, so that all numbers are available again.

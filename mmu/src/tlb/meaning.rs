@@ -33,7 +33,7 @@ pub enum TagMeaning {
 
 /// The stores that the entries of a tag are in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Store {
+pub(crate) enum Store {
     Translations,
     Structures,
     GuestPhysical,

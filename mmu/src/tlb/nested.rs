@@ -4,6 +4,7 @@ use super::array::{Array, Entry};
 use super::geometry::ArrayGeometry;
 use super::key::{Key, Region};
 use super::level::{self, Plan, Probe};
+use super::meaning::Store;
 use super::tags::{Presence, Tag, Tags};
 use crate::ept::{Dirty, EptMapping, EptPermissions};
 use crate::translation::PageSize;
@@ -13,6 +14,8 @@ use isa::address::{GuestPhysicalAddress, HostPhysicalAddress};
 /// entry may be a piece.
 impl Entry for EptMapping {
     type Address = GuestPhysicalAddress;
+
+    const STORE: Store = Store::GuestPhysical;
 
     const NOTHING: Self = Self {
         host_physical: HostPhysicalAddress(0),
@@ -73,7 +76,7 @@ impl Nested {
         let start = HostPhysicalAddress(mapping.host(address).0 & !plan.size.offset_mask());
         let entry = EptMapping { host_physical: start, ..mapping };
         let key = Key::new(address.0, region, tag);
-        self.arrays[array].replace(way, entry, key, clock, tags);
+        self.arrays[array].replace(way, &entry, key, clock, tags);
     }
 
     /// Drops the entries that one tag finds for an address.

@@ -3,6 +3,7 @@
 use super::array::{Array, Entry};
 use super::geometry::StructureGeometry;
 use super::key::{Key, Region};
+use super::meaning::Store;
 use super::tags::{Presence, Tag, Tags};
 use crate::ept::EptPermissions;
 use crate::translation::Rights;
@@ -11,6 +12,8 @@ use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 
 impl Entry for Structure {
     type Address = LinearAddress;
+
+    const STORE: Store = Store::Structures;
 
     const NOTHING: Self = Self {
         level: 0,
@@ -27,6 +30,8 @@ impl Entry for Structure {
 
 impl Entry for EptStructure {
     type Address = GuestPhysicalAddress;
+
+    const STORE: Store = Store::EptStructures;
 
     const NOTHING: Self =
         Self { level: 0, table: HostPhysicalAddress(0), permissions: EptPermissions::empty() };
@@ -80,7 +85,7 @@ impl<E: Entry> StructureCaches<E> {
         };
         let way = array.candidate(*region, address, tag, tags);
         let key = Key::new(super::key::Address::bits(address), *region, tag);
-        array.replace(way, entry, key, clock, tags);
+        array.replace(way, &entry, key, clock, tags);
     }
 
     /// Drops the entries of every level for an address under the listed tags; returns how many.

@@ -73,14 +73,21 @@ impl AddressTags {
     }
 }
 
+/// What kind of tag an entry that was removed had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Removed {
+    Live,
+    Retired,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// No entry has it.
     Free,
     /// It has a meaning, and entries perhaps.
     Live(TagMeaning),
-    /// Entries may have it, and none of them is found any more.
-    Retired,
+    /// Entries of a store have it, and none of them is found any more.
+    Retired(Store),
 }
 
 /// The table of tags.
@@ -90,11 +97,12 @@ pub(crate) struct Tags {
     /// The live tags.
     groups: FxHashMap<Group, Vec<Tag>>,
     states: Vec<State>,
-    /// Entries of live tags.
+    /// How many entries have a tag.
     counts: Vec<u32>,
     /// Whether a tag is retired: what an insertion asks of each way.
     retired: Vec<bool>,
-    any_retired: bool,
+    /// The number of retired tags, by store.
+    retired_in: [u32; 4],
     free: Vec<Tag>,
     limit: usize,
 }
@@ -114,7 +122,7 @@ impl Tags {
             states: vec![State::Free],
             counts: vec![0],
             retired: vec![false],
-            any_retired: false,
+            retired_in: [0; 4],
             free: Vec::new(),
             limit,
         }
@@ -171,14 +179,20 @@ impl Tags {
     pub(crate) fn meaning(&self, tag: Tag) -> Option<TagMeaning> {
         match self.states[index(tag)] {
             State::Live(meaning) => Some(meaning),
-            State::Free | State::Retired => None,
+            State::Free | State::Retired(_) => None,
         }
     }
 
     /// Whether entries with this tag can no longer be found.
     #[inline(always)]
     pub(crate) fn is_retired(&self, tag: Tag) -> bool {
-        self.any_retired && self.retired[index(tag)]
+        self.retired[index(tag)]
+    }
+
+    /// Whether some entry of a store has a retired tag.
+    #[inline(always)]
+    pub(super) const fn any_retired(&self, store: Store) -> bool {
+        self.retired_in[store as usize] != 0
     }
 
     /// Whether all of these tags are live still.
@@ -256,21 +270,37 @@ impl Tags {
     /// Forgets the meaning of a tag that entries have.
     fn retire(&mut self, tag: Tag, meaning: TagMeaning) {
         self.by_meaning.remove(&meaning);
-        self.states[index(tag)] = State::Retired;
-        self.counts[index(tag)] = 0;
+        self.states[index(tag)] = State::Retired(meaning.store());
         self.retired[index(tag)] = true;
-        self.any_retired = true;
+        self.retired_in[meaning.store() as usize] += 1;
     }
 
     #[inline]
-    pub(crate) fn entry_added(&mut self, tag: Tag) {
+    pub(super) fn entry_added(&mut self, tag: Tag) {
         self.counts[index(tag)] += 1;
     }
 
+    /// The number of a retired tag that lost its last entry is available again.
     #[inline]
-    pub(crate) fn entry_removed(&mut self, tag: Tag) {
+    pub(super) fn entry_removed(&mut self, tag: Tag) -> Removed {
         let count = &mut self.counts[index(tag)];
         *count = count.saturating_sub(1);
+        if !self.retired[index(tag)] {
+            return Removed::Live;
+        }
+        if *count == 0 {
+            self.recycle(tag);
+        }
+        Removed::Retired
+    }
+
+    fn recycle(&mut self, tag: Tag) {
+        if let State::Retired(store) = self.states[index(tag)] {
+            self.retired_in[store as usize] -= 1;
+        }
+        self.states[index(tag)] = State::Free;
+        self.retired[index(tag)] = false;
+        self.free.push(tag);
     }
 
     /// The live tags that entries have, with the number of those.
@@ -297,16 +327,10 @@ impl Tags {
         self.groups = groups;
     }
 
-    /// Makes the retired tags available again. No entry may hold one.
-    pub(super) fn recycle(&mut self) {
-        self.any_retired = false;
-        for number in 0..self.states.len() {
-            if self.states[number] == State::Retired {
-                self.states[number] = State::Free;
-                self.retired[number] = false;
-                self.free.push(Tag(number as u16));
-            }
-        }
+    /// How many numbers were handed out so far.
+    #[cfg(test)]
+    pub(super) const fn numbers(&self) -> usize {
+        self.states.len() - 1
     }
 
     /// How many meanings an invalidation may have to look at.

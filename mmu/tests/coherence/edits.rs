@@ -15,7 +15,7 @@ struct Entry {
     values: Vec<u64>,
 }
 
-pub struct Edits {
+pub(crate) struct Edits {
     entries: Vec<Entry>,
 }
 
@@ -66,7 +66,7 @@ impl Spare {
 
 impl Edits {
     /// Edits of entries that serve these addresses.
-    pub fn new(world: &World, universe: &Universe) -> Self {
+    pub(crate) fn new(world: &World, universe: &Universe) -> Self {
         let mut edits = Self { entries: vec![] };
         let linear = universe.linear.iter().map(|address| address.0).collect();
         let guest_physical = universe.linear.iter().flat_map(|&address| world.targets(address));
@@ -107,7 +107,7 @@ impl Edits {
     }
 
     /// Changes one entry; accessed and dirty flags begin anew.
-    pub fn make(&self, numbers: &mut Numbers, ram: &Ram) {
+    pub(crate) fn make(&self, numbers: &mut Numbers, ram: &Ram) {
         let entry = &self.entries[numbers.below(self.entries.len() as u64) as usize];
         let value = numbers.pick(&entry.values);
         // Most of the tables are whole, or every access would fault.

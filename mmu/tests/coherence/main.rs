@@ -29,13 +29,12 @@ type Forget = fn(&Performed) -> bool;
 
 /// A translation that could not have been used.
 #[derive(Debug)]
+#[expect(dead_code, reason = "printed")]
 struct Incoherence {
     step: u64,
     processor: usize,
-    #[expect(dead_code, reason = "printed")]
     registers: Registers,
     found: Outcome,
-    #[expect(dead_code, reason = "printed")]
     possible: HashSet<Outcome>,
 }
 
@@ -128,7 +127,7 @@ fn some_of(numbers: &mut Numbers, all: Universe) -> Universe {
     Universe { linear, ..all }
 }
 
-fn run(seed: u64, steps: u64, forget: Forget) -> Result<(), Incoherence> {
+fn run(seed: u64, steps: u64, forget: Forget) -> Result<(), Box<Incoherence>> {
     let mut numbers = Numbers(seed);
     let world = World::new();
     let universe = some_of(&mut numbers, world.universe());
@@ -143,7 +142,7 @@ fn run(seed: u64, steps: u64, forget: Forget) -> Result<(), Incoherence> {
                 let registers = chosen.registers;
                 let (found, possible) = chosen.access(&mut numbers, &world, &universe);
                 if !possible.contains(&found) {
-                    return Err(Incoherence { step, processor, registers, found, possible });
+                    return Err(Box::new(Incoherence { step, processor, registers, found, possible }));
                 }
             }
             9 | 10 => edits.make(&mut numbers, &world.ram),

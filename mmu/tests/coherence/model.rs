@@ -33,7 +33,7 @@ struct Cached {
 
 /// What an access came to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Host(u64),
     PageFault,
     EptViolation(u64),
@@ -57,7 +57,7 @@ struct Translated {
 }
 
 #[derive(Default)]
-pub struct Model {
+pub(crate) struct Model {
     cached: HashSet<Cached>,
 }
 
@@ -74,12 +74,8 @@ struct Access<'a> {
 }
 
 impl Model {
-    pub fn len(&self) -> usize {
-        self.cached.len()
-    }
-
     /// Everything that a user-mode access may come to now.
-    pub fn access(
+    pub(crate) fn access(
         &mut self,
         ram: &Ram,
         registers: &Registers,
@@ -97,12 +93,18 @@ impl Model {
     }
 
     /// Takes out what must be gone.
-    pub fn perform(&mut self, performed: &Performed) {
+    pub(crate) fn perform(&mut self, performed: &Performed) {
         self.cached.retain(|cached| rules::required(performed, &cached.mapping).is_none());
     }
 
     /// What the fault of an access removes.
-    pub fn fault(&mut self, ram: &Ram, registers: &Registers, linear: LinearAddress, outcome: Outcome) {
+    pub(crate) fn fault(
+        &mut self,
+        ram: &Ram,
+        registers: &Registers,
+        linear: LinearAddress,
+        outcome: Outcome,
+    ) {
         let operation = match outcome {
             Outcome::Host(_) | Outcome::OutsideRam => return,
             Outcome::PageFault => Operation::PageFault(linear),
@@ -167,7 +169,7 @@ impl Access<'_> {
             return;
         }
         let root = self.registers.paging.cr3 & ADDRESS;
-        self.into_guest_table(Path { made: vec![], rights: WRITABLE | USER }, root, 4);
+        self.enter_guest_table(Path { made: vec![], rights: WRITABLE | USER }, root, 4);
         for cached in self.cached {
             let Mapping::Structure { space, level, linear, table } = cached.mapping else { continue };
             if space == self.space && covers(linear.0, shift_of(level), self.linear.0) {
@@ -177,7 +179,7 @@ impl Access<'_> {
     }
 
     /// Goes on in a table whose address is guest-physical; `level` is that of its entries.
-    fn into_guest_table(&mut self, path: Path, table: u64, level: u8) {
+    fn enter_guest_table(&mut self, path: Path, table: u64, level: u8) {
         let index = self.linear.0 >> shift_of(level) & 0x1ff;
         let accessed_dirty = self.registers.eptp().is_some_and(|eptp| eptp & 1 << 6 != 0);
         let need = if accessed_dirty { READ | WRITE } else { READ };
@@ -211,7 +213,7 @@ impl Access<'_> {
             1 => PageSize::Size4K,
             2 if entry & LARGE != 0 => PageSize::Size2M,
             3 if entry & LARGE != 0 => PageSize::Size1G,
-            _ => return self.into_guest_table(path, entry & ADDRESS, level - 1),
+            _ => return self.enter_guest_table(path, entry & ADDRESS, level - 1),
         };
         if !self.guest_allows(path.rights) {
             self.outcomes.insert(Outcome::PageFault);

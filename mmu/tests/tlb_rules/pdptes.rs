@@ -1,11 +1,11 @@
 //! When the PDPTE registers are loaded, and from where.
 
 use super::common::{Numbers, cases};
-use isa::address::{GuestPhysicalAddress, HostPhysicalAddress};
+use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress};
 use mmu::ept::{EptLevels, EptPermissions};
 use mmu::operation::{Entry, Exit, Operation, Paging, Refusal, Registers, Smm, VmxOperation};
 use mmu::tables::{EptTables, FrameAllocator};
-use mmu::{Fault, PageSize, Ram};
+use mmu::{Fault, PageSize, PagingMode, Privilege, Ram, Translator};
 
 /// Two tables of PDPTEs, 32 bytes each; behind EPT they are a page further on.
 const TABLES: [u64; 2] = [0x8020, 0x8040];
@@ -211,4 +211,34 @@ fn a_pdpte_that_cannot_be_loaded_refuses_the_operation() {
     assert_eq!(registers.perform(&machine.ram, &load).refusal, None);
     let leaf = machine.ept.leaf(&machine.ram, GuestPhysicalAddress(0x8000)).unwrap().unwrap();
     assert_eq!(leaf.value & 0x300, 0x100, "accessed and not dirty");
+}
+
+#[test]
+fn accesses_use_the_registers_until_an_operation_loads_them() {
+    let ram = Ram::new(0x10000).unwrap();
+    let write = |at: u64, entry: u64| ram.write(HostPhysicalAddress(at), entry).unwrap();
+    // Two page directories, each with a table and a page of its own at linear address 0.
+    for (directory, table, page) in [(0x1000, 0x2000, 0xa000), (0x3000, 0x4000, 0xb000)] {
+        write(directory, table | 7);
+        write(table, page | 7);
+    }
+    write(TABLES[0], 0x1000 | 1);
+    let paging = Paging { cr0: Paging::PE | Paging::PG, cr3: 0, cr4: Paging::PAE, efer: 0 };
+    let mut registers = Registers::outside(paging);
+    let mut translator = Translator::new(&super::world::ample()).unwrap();
+    let mut read = |registers: &Registers| {
+        translator.invalidate(mmu::tlb::Invalidation::Everything);
+        translator.set_context(registers.context(Privilege::User));
+        let found = translator.translate(&ram, Default::default(), AccessKind::Read, &mut ());
+        found.map(|found| found.translation.host_physical.0)
+    };
+    registers.perform(&ram, &Operation::MovToCr3(TABLES[0]));
+    assert_eq!(registers.context(Privilege::User).mode, PagingMode::Pae);
+    assert_eq!(read(&registers), Ok(0xa000));
+    write(TABLES[0], 0x3000 | 1);
+    registers.perform(&ram, &Operation::Invlpg(Default::default()));
+    registers.perform(&ram, &Operation::MovToCr4(Paging::PAE | Paging::SMAP));
+    assert_eq!(read(&registers), Ok(0xa000), "no invalidation of mappings loads the registers");
+    registers.perform(&ram, &Operation::MovToCr4(Paging::PAE | Paging::PGE));
+    assert_eq!(read(&registers), Ok(0xb000));
 }

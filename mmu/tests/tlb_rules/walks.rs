@@ -205,16 +205,19 @@ fn tlb_tag_eptrta_bits() {
     assert!(made.iter().all(|mapping| mapping.ept() == Some(HostPhysicalAddress(eptp & !0xfff))));
 }
 
+/// Makes a present entry one that is never cached.
+type Spoil = fn(u64) -> u64;
+
 #[test]
 fn tlb_tag_no_notpresent() {
-    let spoil: [(&str, fn(u64) -> u64, bool); 5] = [
+    let spoilers: [(&str, Spoil, bool); 5] = [
         ("not present", |entry| entry & !PRESENT, false),
         ("a reserved bit", |entry| entry | 1 << 50, false),
         ("not present in EPT", |entry| entry & !7, true),
         ("a reserved bit in EPT", |entry| entry | 1 << 50, true),
         ("writable and not readable in EPT", |entry| entry & !PRESENT, true),
     ];
-    for (name, spoil, in_ept) in spoil {
+    for (name, spoil, in_ept) in spoilers {
         for level in [1, 2, 3, 4] {
             let mut machine = Machine::new();
             let registers = machine.registers(Some(1), Some(machine.eptps[0]));

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 the run found something, 2 the request was wrong.
 
+mod compare;
 mod explain;
 mod record;
 mod replay;
@@ -16,7 +17,8 @@ use vmxsim::progress::Show;
 /// A cycle-level x86-64 simulator whose subject is Intel VMX.
 ///
 /// Record a real program on this processor, replay it on the simulated one, natively or as a guest behind EPT, and
-/// compare every register with what silicon did.
+/// compare every register with what silicon did. Run TLB-invalidation strategies on the same work and see what each
+/// costs.
 #[derive(Parser)]
 #[command(name = "vmxsim", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
@@ -28,6 +30,8 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  vmxsim compare                                  what TLB-invalidation strategies cost, on the bundled traces
+  vmxsim compare --sweep unmap=0..2000            from where on another strategy is better
   vmxsim replay traces/sort.vmxt                  what the program costs on the machine itself
   vmxsim replay traces/sort.vmxt --as guest       the same behind EPT: two-dimensional walks
   vmxsim replay traces/sort.vmxt --verify         compare all registers after each instruction
@@ -35,7 +39,7 @@ Examples:
   vmxsim trace info ls.vmxt                       what a trace holds
   vmxsim explain EPT violation                    an exit reason, VMCS field or control
 
-Exit status: 0 done, 1 the run found something (a divergence), 2 the request was wrong.";
+Exit status: 0 done, 1 the run found something (a divergence, a missing\ninvalidation), 2 the request was wrong.";
 
 /// What every subcommand understands.
 #[derive(Args, Clone)]
@@ -65,6 +69,7 @@ impl Common {
 
 #[derive(Subcommand)]
 enum Command {
+    Compare(Box<compare::CompareArgs>),
     Explain(explain::ExplainArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
@@ -85,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     log(cli.common.verbose);
     let ended = match &cli.command {
+        Command::Compare(args) => compare::run(args, &cli.common),
         Command::Explain(args) => explain::run(args, &cli.common),
         Command::Record(args) => record::run(args, &cli.common),
         Command::Replay(args) => replay::run(args, &cli.common),

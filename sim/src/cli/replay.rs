@@ -77,7 +77,7 @@ struct ReplayConfig {
     memory: Option<String>,
 }
 
-fn page_size(text: &str) -> Result<PageSize, String> {
+pub(super) fn page_size(text: &str) -> Result<PageSize, String> {
     match text.to_ascii_uppercase().as_str() {
         "4K" => Ok(PageSize::Size4K),
         "2M" => Ok(PageSize::Size2M),

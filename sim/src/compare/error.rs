@@ -2,10 +2,10 @@
 
 use super::work::WorkError;
 use isa::address::LinearAddress;
+use mmu::Fault;
 use mmu::ram::RamError;
 use mmu::tables::TablesError;
 use mmu::tlb::GeometryError;
-use mmu::{Fault, Geometry};
 
 /// The machine of a strategy could not be built, or could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,3 @@ impl CompareError {
         Self::Processor(reason.to_string())
     }
 }
-
-/// A geometry with what it is for.
-pub(super) type NamedGeometry = (String, Geometry);

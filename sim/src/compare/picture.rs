@@ -54,6 +54,7 @@ fn description(comparison: &Comparison) -> String {
 fn heading(canvas: &mut Canvas, title: &str, description: &str) -> f64 {
     let mut y = MARGIN + TITLE;
     canvas.text(title).at(MARGIN, y).size(TITLE).weight(Weight::Bold).draw();
+    y += 3.0;
     for line in wrap(description, TEXT, WIDTH - 2.0 * MARGIN) {
         y += TEXT + 6.0;
         canvas.text(&line).at(MARGIN, y).size(TEXT).draw();

@@ -26,7 +26,7 @@
 //! ```
 
 use super::result::StrategyResult;
-use super::run::Script;
+use super::run::Blocks;
 use super::work::{
     Access, Block, Change, Edit, Editor, Event, ExitCause, FIRST_FRAME, GuestSpec, ProcessSpec, Topology,
 };
@@ -60,12 +60,12 @@ const PAGES: LinearAddress = LinearAddress(0x40_0000);
 impl Rounds {
     /// The rounds as work: the first block makes the pages, and then each round is one.
     #[must_use]
-    pub fn script(&self) -> Script {
+    pub fn script(&self) -> Blocks {
         let guests = vec![GuestSpec { name: "guest".to_owned() }];
         let processes = vec![ProcessSpec { name: "program".to_owned(), guest: 0, number: 0 }];
         let topology = Topology { processors: 1, guests, processes };
         let rounds = (0..self.rounds).map(|round| self.round(round));
-        Script { topology, blocks: [self.pages()].into_iter().chain(rounds).collect() }
+        Blocks { topology, blocks: [self.pages()].into_iter().chain(rounds).collect() }
     }
 
     /// The walks of each round.

@@ -38,14 +38,15 @@ impl Source for Work {
 }
 
 /// Blocks made by hand, for exact experiments.
-pub struct Script {
+#[derive(Clone, Debug)]
+pub struct Blocks {
     /// Who runs on what.
     pub topology: Topology,
     /// What happens, in order.
     pub blocks: std::collections::VecDeque<Block>,
 }
 
-impl Source for Script {
+impl Source for Blocks {
     fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -110,7 +111,7 @@ pub fn named(names: &[String]) -> Result<Vec<&'static Known>, CompareError> {
 /// [`CompareError`].
 pub fn compare(options: &CompareOptions, progress: impl FnMut(u64)) -> Result<Comparison, CompareError> {
     let strategies = named(&options.strategies)?;
-    let processor = Processor::named(&options.processor).map_err(CompareError::processor)?;
+    let processor = Processor::select(&options.processor).map_err(CompareError::processor)?;
     let bench = Bench {
         strategy: options.strategy,
         oracle: options.oracle,

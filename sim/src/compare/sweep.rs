@@ -71,7 +71,8 @@ pub struct Point {
 }
 
 impl Sweep {
-    /// Runs a comparison for each value, `at_once` of them at once: each needs memory of its own.
+    /// Runs a comparison for each value, `at_once` of them at once: each needs memory of its own. `progress` is told the
+    /// number of values done.
     ///
     /// # Errors
     ///
@@ -80,6 +81,7 @@ impl Sweep {
         range: &SweepRange,
         at_once: NonZeroUsize,
         compare: impl Fn(u64) -> Result<Comparison, E> + Sync,
+        mut progress: impl FnMut(usize),
     ) -> Result<Self, E> {
         let mut points = Vec::with_capacity(range.values.len());
         for values in range.values.chunks(at_once.get()) {
@@ -89,6 +91,7 @@ impl Sweep {
                 comparison.strategies.iter_mut().for_each(|strategy| strategy.occupancy.clear());
                 points.push(Point { value, comparison });
             }
+            progress(points.len());
         }
         let crossings = crossing::all(&points, range.scale);
         Ok(Self { parameter: range.parameter, scale: range.scale, points, crossings })

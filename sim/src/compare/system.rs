@@ -135,7 +135,8 @@ impl System {
             self.machine.tally.faults += 1;
             self.machine.processors[processor].refused(&access);
             if !matches!(fault, Fault::EptViolation(_)) {
-                self.machine.spend(processor, Cause::Fault, self.machine.costs.page_fault());
+                let costs = self.machine.costs;
+                self.machine.spend(processor, Cause::Fault, costs.page_fault() + costs.fault_handler());
             }
         }
     }

@@ -79,6 +79,8 @@ struct TlbArray {
     ways: u64,
     #[serde(default)]
     index: String,
+    #[serde(default)]
+    replacement: String,
 }
 
 const LEVELS: [&str; 4] = ["level1_instruction", "level1_data", "level1_store", "level2"];
@@ -90,6 +92,7 @@ fn tlb_level(processor: &Processor, level: &str) -> String {
     let text = |array: &TlbArray| {
         assert!(array.sets.is_power_of_two(), "{} sets", array.sets);
         assert!(["", "low_bits", "xor_of_two_slices"].contains(&array.index.as_str()), "{}", array.index);
+        assert!(["", "tree_plru"].contains(&array.replacement.as_str()), "{}", array.replacement);
         format!("{} {}", array.page_sizes.join("+"), array.sets * array.ways)
     };
     arrays.iter().map(text).collect::<Vec<_>>().join(", ")
@@ -135,6 +138,7 @@ fn skylake_is_as_published() {
     let stlb = &skylake.tlb()["level2"][0];
     assert_eq!((stlb["sets"].as_integer(), stlb["ways"].as_integer()), (Some(128), Some(12)));
     assert_eq!(stlb["index"].as_str(), Some("xor_of_two_slices"));
+    assert_eq!(skylake.tlb()["level1_data"][0]["replacement"].as_str(), Some("tree_plru"));
     let penalty = skylake.facts().iter().find(|fact| fact.key == "tlb-latency.l2-hit").unwrap();
     assert_eq!((penalty.basis, penalty.value.as_str()), (Basis::Recalled, "9"));
 }

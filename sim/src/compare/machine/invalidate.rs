@@ -63,7 +63,7 @@ impl Machine {
         } else if !self.is_in(processor, guest) {
             if let Some(vpid) = self.foreign_vpid(processor, guest) {
                 let operation = Operation::Invvpid(Invvpid::Address { vpid, address });
-                self.from_root(processor, operation, self.costs.invvpid_address());
+                self.by_root(processor, operation, self.costs.invvpid_address());
             }
         } else if self.tags.has_pcids() {
             let pcid = self.processors[processor].pcids[process];
@@ -107,7 +107,7 @@ impl Machine {
             self.invalidate(processor, Operation::Invpcid(Invpcid::AllWithGlobals), self.costs.invpcid_all());
         } else if let Some(vpid) = self.foreign_vpid(processor, guest) {
             let operation = Operation::Invvpid(Invvpid::Context { vpid });
-            self.from_root(processor, operation, self.costs.invvpid_context());
+            self.by_root(processor, operation, self.costs.invvpid_context());
         }
         self.forget_processes(processor, Some(guest));
     }
@@ -115,7 +115,7 @@ impl Machine {
     /// Removes what was made through the EPT of a guest.
     pub(crate) fn invalidate_guest(&mut self, processor: usize, guest: usize) {
         let eptp = self.guests[guest].eptp();
-        self.from_root(processor, Operation::Invept(Invept::Context { eptp }), self.costs.invept_context());
+        self.by_root(processor, Operation::Invept(Invept::Context { eptp }), self.costs.invept_context());
         self.held.guests[processor][guest] = self.is_in(processor, guest);
     }
 
@@ -141,7 +141,7 @@ impl Machine {
     }
 
     /// Carries out an instruction of root operation, after a VM exit where that is needed.
-    fn from_root(&mut self, processor: usize, operation: Operation, cycles: u64) {
+    fn by_root(&mut self, processor: usize, operation: Operation, cycles: u64) {
         self.in_root(processor, |machine| machine.invalidate(processor, operation, cycles));
     }
 

@@ -48,7 +48,7 @@ impl Axes {
         let latest = samples().map(|sample| sample.instructions).max().unwrap_or(0);
         let total = |sample: &Sample| series.iter().map(|series| amount(series, sample)).sum::<u64>();
         let most = samples().map(total).max().unwrap_or(0);
-        Self { time: Axis::up_to(latest, 3), entries: Axis::holding(0.0, most.max(1) as f64, 3) }
+        Self { time: Axis::up_to(latest, 3), entries: Axis::holding(0.0, most.max(1) as f64, 4) }
     }
 }
 

@@ -192,7 +192,7 @@ fn sweep(range: &str, strategies: u64) -> Sweep {
         comparison.relate();
         Ok(comparison)
     };
-    Sweep::run(&range, NonZeroUsize::MIN, run).unwrap()
+    Sweep::run(&range, NonZeroUsize::MIN, run, |_| ()).unwrap()
 }
 
 #[test]

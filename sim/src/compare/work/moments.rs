@@ -92,6 +92,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn each_period_has_one_moment_and_moments_are_in_order(seed: u64, period in 1.0..1000f64) {
             let found = until(Moments::anywhere(period, Random::new(seed, 3)), (period * 50.0) as u64);

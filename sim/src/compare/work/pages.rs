@@ -177,6 +177,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn pages_are_those_of_a_plain_map_and_choices_fit(steps in prop::collection::vec(step(), 0..60)) {
             let (mut pages, mut model) = (Pages::default(), BTreeMap::new());

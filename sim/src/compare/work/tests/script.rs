@@ -188,8 +188,33 @@ fn a_trace_that_is_damaged_later_or_touches_what_cannot_be_gives_an_error_there(
     assert_eq!(address, LinearAddress(1 << 47));
     std::fs::write(&path, "I  1000,3\n L zz,8\n").unwrap();
     assert!(matches!(run(), Some(WorkError::Trace(TraceError::Line { line: 2, .. }))));
-    std::fs::write(&path, "I  1000,3\n L fff,8\n").unwrap();
-    assert!(run().is_none());
+}
+
+#[test]
+fn accesses_are_cut_at_pages_and_fetches_at_cache_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
+    std::fs::write(&path, "I  107e,3\n L 1ffd,8200\nI  1081,3\nI  10bf,1\nI  10c0,2\n").unwrap();
+    let options = WorkOptions { traces: vec![path], ..WorkOptions::default() };
+    let access = |address, bytes, kind, instructions| {
+        let address = LinearAddress(address);
+        Access { address, bytes, kind, instructions }
+    };
+    let expected = [
+        access(0x107e, 2, AccessKind::Execute, 1),
+        access(0x1080, 1, AccessKind::Execute, 0),
+        access(0x1ffd, 3, AccessKind::Read, 0),
+        access(0x2000, 4096, AccessKind::Read, 0),
+        access(0x3000, 4096, AccessKind::Read, 0),
+        access(0x4000, 5, AccessKind::Read, 0),
+        // The faults in between ended the row of fetches.
+        access(0x1081, 3, AccessKind::Execute, 2),
+        access(0x10c0, 2, AccessKind::Execute, 1),
+    ];
+    let blocks = blocks(&options);
+    assert_eq!(blocks.len(), 1);
+    assert_eq!(blocks[0].instructions, 4);
+    assert_eq!(blocks[0].accesses, expected);
 }
 
 #[test]
