@@ -110,6 +110,7 @@ pub use verdict::{Summary, Use, Verdict};
 use crate::context::Context;
 use crate::operation::Performed;
 use crate::ram::Ram;
+use crate::reference::Reference;
 use crate::tlb::Tlb;
 use crate::translator::{Found, Hit};
 use finding::Findings;
@@ -136,6 +137,8 @@ pub struct Oracle {
     summary: Summary,
     /// Changes, completions and operations so far.
     clock: u64,
+    /// A buffer.
+    references: Vec<Reference>,
 }
 
 impl Oracle {
@@ -152,6 +155,7 @@ impl Oracle {
             findings: Findings::default(),
             summary: Summary::default(),
             clock: 0,
+            references: Vec::new(),
         }
     }
 

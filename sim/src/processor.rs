@@ -7,7 +7,7 @@ use isa::record::Record;
 use isa::state::State;
 use isa::width::Scalar;
 use mmu::mmu::AccessReport;
-use mmu::{Fault, Mmu};
+use mmu::{Context, Fault, Mmu, Ram};
 
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
 const FETCH_LINE: u64 = 64;
@@ -17,13 +17,18 @@ const SHORT_RUN: u64 = 64;
 
 /// Sees each instruction of an observed processor after it has completed.
 pub trait Observer {
-    /// One instruction, with its fetches and data accesses in order.
-    fn executed<'a>(&mut self, accesses: impl Iterator<Item = AccessReport<'a>>);
+    /// One instruction, with its fetches and data accesses in order, made in `context`.
+    fn executed<'a>(
+        &mut self,
+        ram: &Ram,
+        context: &Context,
+        accesses: impl Iterator<Item = AccessReport<'a>>,
+    );
 }
 
 /// Nobody watches.
 impl Observer for () {
-    fn executed<'a>(&mut self, _: impl Iterator<Item = AccessReport<'a>>) {}
+    fn executed<'a>(&mut self, _: &Ram, _: &Context, _: impl Iterator<Item = AccessReport<'a>>) {}
 }
 
 /// A logical processor at user level.
@@ -190,7 +195,8 @@ impl<const OBSERVED: bool, O: Observer> Cpu for Processor<OBSERVED, O> {
 
     #[inline(always)]
     fn after(&mut self, _: &Record<Self>) -> Result<(), Stopped> {
-        self.observer.executed(self.memory.reports());
+        let Self { memory, observer, .. } = self;
+        observer.executed(memory.ram(), memory.context(), memory.reports());
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ pub enum Origin {
     GlobalPage(Change),
     /// It was right, and no change was announced since.
     UnknownWriter {
-        /// When it was right last, in instructions.
+        /// When a walk found it, in instructions.
         right_at: u64,
     },
     /// It was right under another tag.

@@ -5,7 +5,7 @@ use isa::address::{AccessKind, HostPhysicalAddress};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-const SLOTS: usize = 1 << 13;
+const SLOTS: usize = 1 << 14;
 /// Walks that may depend on one entry before it counts as one that most depend on.
 const DEPENDENTS: usize = 64;
 /// A store reaches this far: no instruction stores more at once within a page.

@@ -1,9 +1,9 @@
-//! Translations that were right when they were used.
+//! Translations that were right when a walk found them.
 
 use crate::mapping::Space;
 use crate::translation::{PageSize, Scope, Translation};
 use isa::address::{HostPhysicalAddress, LinearAddress};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 /// Translations that are remembered of one page of one tag.
@@ -13,7 +13,7 @@ const SIGHTS_OF_A_PAGE: usize = 4;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
     pub(super) translation: Translation,
-    /// The last event before which it was seen right.
+    /// The last event before a walk found it.
     pub(super) clock: u64,
     /// The same in instructions.
     pub(super) at: u64,
@@ -22,20 +22,29 @@ pub(super) struct Sight {
 /// For each page of each tag, the translations that were right.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    pages: FxHashMap<(Space, LinearAddress, PageSize), SmallVec<[Sight; 1]>>,
-    spaces: FxHashSet<Space>,
+    pages: FxHashMap<Key, SmallVec<[Sight; 1]>>,
+    spaces: FxHashMap<Space, u32>,
+}
+
+/// A page, its size in the low bits, and the number of a tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Key(u64, u32);
+
+impl Key {
+    const fn new(space: u32, address: LinearAddress, size: PageSize) -> Self {
+        Self(address.0 & !size.offset_mask() | size as u64, space)
+    }
 }
 
 impl Seen {
     pub(super) fn note(&mut self, space: Space, sight: Sight) {
-        let translation = sight.translation;
-        if !self.spaces.contains(&space) {
-            self.spaces.insert(space);
-        }
-        let sights = self.pages.entry((space, translation.linear, translation.size)).or_default();
-        if let Some(known) =
-            sights.iter_mut().find(|known| known.translation.host_physical == translation.host_physical)
-        {
+        let translation = &sight.translation;
+        let next = self.spaces.len() as u32;
+        let number = *self.spaces.entry(space).or_insert(next);
+        let key = Key::new(number, translation.linear, translation.size);
+        let sights = self.pages.entry(key).or_default();
+        let host = translation.host_physical;
+        if let Some(known) = sights.iter_mut().find(|known| known.translation.host_physical == host) {
             *known = sight;
         } else {
             if sights.len() >= SIGHTS_OF_A_PAGE {
@@ -52,9 +61,9 @@ impl Seen {
         address: LinearAddress,
         host: HostPhysicalAddress,
     ) -> Option<&Sight> {
+        let number = *self.spaces.get(&space)?;
         PageSize::ALL.iter().find_map(|&size| {
-            let page = LinearAddress(address.0 & !size.offset_mask());
-            let sights = self.pages.get(&(space, page, size))?;
+            let sights = self.pages.get(&Key::new(number, address, size))?;
             sights.iter().find(|sight| sight.translation.host(address) == host)
         })
     }
@@ -77,7 +86,7 @@ impl Seen {
         address: LinearAddress,
         host: HostPhysicalAddress,
     ) -> impl Iterator<Item = (Space, &Sight)> {
-        let others = self.spaces.iter().filter(move |&&other| other != space);
+        let others = self.spaces.keys().filter(move |&&other| other != space);
         others.filter_map(move |&other| Some((other, self.find(other, address, host)?)))
     }
 }

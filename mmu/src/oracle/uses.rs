@@ -29,7 +29,8 @@ impl Oracle {
         used: &Use,
     ) -> Verdict {
         let view = self.enter(processor, context, used);
-        let mut references = Vec::new();
+        let mut references = core::mem::take(&mut self.references);
+        references.clear();
         let fresh = fresh::walk(ram, context, used.address, used.kind, &mut references);
         let verdict = match fresh {
             Ok(Some(found)) if found.host(used.address) == used.host_physical => {
@@ -38,6 +39,7 @@ impl Oracle {
             }
             fresh => self.stale(ram, processor, used, &references, fresh.err()),
         };
+        self.references = references;
         if used.kind == AccessKind::Write {
             self.stored(used.host_physical);
         }
@@ -94,9 +96,9 @@ impl Oracle {
         let Some(space) = state.context.as_ref().map(Space::of) else { return };
         if used.hit == Hit::Walk {
             self.summary.over_broad += state.refilled(space, used, found);
+            self.seen.note(space, Sight { translation: *found, clock: self.clock, at: used.at });
         }
         self.memo.fill(view, used, fresh::entries(references));
-        self.seen.note(space, Sight { translation: *found, clock: self.clock, at: used.at });
     }
 
     #[cold]

@@ -8,6 +8,7 @@ mod common;
 mod bugs;
 mod judgement;
 mod machine;
+mod memory;
 mod random;
 mod report;
 mod world;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use timing::processor::Processor;
 use vmxsim::progress::Progress;
 use vmxsim::replay::options::Levels;
-use vmxsim::replay::{Divergence, ReplayOptions, ReplayReport, RunAs, Verify, WalkCaches, replay};
+use vmxsim::replay::{Divergence, Oracular, ReplayOptions, ReplayReport, RunAs, Verify, WalkCaches, replay};
 use vmxsim::result::{Envelope, write_json};
 
 /// Run a recorded program again, on the simulated machine
@@ -20,7 +20,8 @@ use vmxsim::result::{Envelope, write_json};
 /// non-root operation behind EPT, so that every walk becomes two-dimensional; run both and compare.
 ///
 /// With `--verify` every register is compared with the record after every instruction. The first difference is
-/// reported with the instruction and its inputs; exit status 1 says that there was one.
+/// reported with the instruction and its inputs; exit status 1 says that there was one. With `--oracle` each
+/// translation that is used is compared with a fresh walk; exit status 1 says that one should not have been used.
 #[derive(Args)]
 pub(crate) struct ReplayArgs {
     /// The trace: .vmxt of `vmxsim record`, ChampSim (raw, .gz, .xz), or text of valgrind's lackey
@@ -52,6 +53,9 @@ pub(crate) struct ReplayArgs {
     /// Levels of EPT
     #[arg(long, value_enum)]
     host_levels: Option<Levels>,
+    /// Let an oracle check every translation that is used, and judge every invalidation; slower
+    #[arg(long)]
+    oracle: bool,
     /// Stop after N instructions
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -73,6 +77,7 @@ struct ReplayConfig {
     host_pages: Option<PageSize>,
     guest_levels: Option<Levels>,
     host_levels: Option<Levels>,
+    oracle: bool,
     limit: Option<u64>,
     memory: Option<String>,
 }
@@ -117,6 +122,7 @@ fn options(args: &ReplayArgs, common: &Common) -> Result<ReplayOptions> {
         host_pages: args.host_pages.or(config.host_pages).unwrap_or(defaults.host_pages),
         guest_levels: args.guest_levels.or(config.guest_levels).unwrap_or_default(),
         host_levels: args.host_levels.or(config.host_levels).unwrap_or_default(),
+        oracle: if args.oracle || config.oracle { Oracular::On } else { Oracular::Off },
         limit: args.limit.or(config.limit),
         memory: args.memory.or(memory).unwrap_or(defaults.memory),
         trace: defaults.trace,
@@ -153,7 +159,7 @@ pub(crate) fn run(args: &ReplayArgs, common: &Common) -> Result<Ended> {
     if !common.quiet && common.json.as_deref() != Some(Path::new("-")) {
         summary(&options, &processor, &result);
     }
-    Ok(if result.divergences == 0 { Ended::Done } else { Ended::FoundSomething })
+    Ok(if result.is_clean() { Ended::Done } else { Ended::FoundSomething })
 }
 
 /// The number of instructions in a trace of our own, for the progress bar.

@@ -4,6 +4,7 @@ use super::ReplayError;
 use super::meter::Meter;
 use super::options::{ReplayOptions, geometry};
 use super::space::{AddressSpace, SpaceError};
+use super::watch::{Oracular, Watch};
 use crate::processor::Processor;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::engine::{CodeCache, Run};
@@ -30,7 +31,11 @@ impl Machine {
         let geometry = options.walk_caches.of(geometry(&processor)?);
         let mut memory = Mmu::new(ram, &geometry)?;
         memory.set_context(space.context());
-        let cpu = Processor::new(memory, Meter::new(Model::new(&processor)));
+        let watch = match options.oracle {
+            Oracular::On => Some(Watch::new(memory.context())),
+            Oracular::Off => None,
+        };
+        let cpu = Processor::new(memory, Meter::new(Model::new(&processor), watch));
         Ok(Self { cpu, code, space })
     }
 
@@ -53,15 +58,16 @@ impl Machine {
     ) -> Result<(), SpaceError> {
         self.cpu.memory.clear_reports();
         self.cpu.memory.translate(at, kind, bytes).map_err(|fault| SpaceError::Access { at, fault })?;
-        for report in self.cpu.memory.reports() {
-            self.cpu.observer.charge(&report);
+        let Watched { memory, observer, .. } = &mut self.cpu;
+        for report in memory.reports() {
+            observer.access(memory.ram(), memory.context(), &report);
         }
         Ok(())
     }
 
     /// Time for an instruction whose effect was taken from the record.
     pub(super) fn charge_instruction(&mut self) {
-        self.cpu.observer.model.charge_instructions(1);
+        self.cpu.observer.instruction();
     }
 
     pub(super) fn registers(&self) -> Registers {
@@ -75,8 +81,13 @@ impl Machine {
     /// A program starts in an empty address space.
     pub(super) fn exec(&mut self, registers: &Registers) -> Result<(), ReplayError> {
         self.space.restart(self.cpu.memory.ram())?;
-        self.cpu.memory.set_context(self.space.context());
-        self.cpu.memory.invalidate(Invalidation::Everything);
+        let context = self.space.context();
+        let Watched { memory, observer, .. } = &mut self.cpu;
+        memory.set_context(context);
+        if let Some(watch) = &mut observer.watch {
+            watch.restarted(memory.ram(), memory.tlb(), &context);
+        }
+        memory.invalidate(Invalidation::Everything);
         self.set_registers(registers);
         Ok(())
     }
@@ -94,9 +105,12 @@ impl Machine {
 
     /// Other permissions for a page.
     pub(super) fn permit(&mut self, page: LinearAddress, permissions: Permissions) -> Result<(), SpaceError> {
-        if let Some(invalidation) = self.space.map(self.cpu.memory.ram(), page, permissions)? {
-            self.cpu.memory.invalidate(invalidation);
+        let Watched { memory, observer, .. } = &mut self.cpu;
+        let Some(edited) = self.space.map(memory.ram(), page, permissions)? else { return Ok(()) };
+        if let Some(watch) = &mut observer.watch {
+            watch.permitted(memory.ram(), memory.tlb(), memory.context(), page, edited.entry);
         }
+        memory.invalidate(edited.invalidation);
         Ok(())
     }
 

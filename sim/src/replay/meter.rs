@@ -1,8 +1,9 @@
 //! Hands the accesses of each instruction to the cost model.
 
+use super::watch::Watch;
 use crate::processor::Observer;
 use mmu::mmu::{AccessReport, Hit};
-use mmu::{Dimension, Reference};
+use mmu::{Context, Dimension, Ram, Reference};
 use timing::model::Model;
 use timing::step::{self, Access, Translation, WalkReference};
 
@@ -11,16 +12,33 @@ pub(super) struct Meter {
     pub(super) model: Model,
     /// The most references of one walk.
     pub(super) most_references: u64,
+    /// The oracle, if it watches.
+    pub(super) watch: Option<Watch>,
     references: Vec<WalkReference>,
 }
 
 impl Meter {
-    pub(super) fn new(model: Model) -> Self {
-        Self { model, most_references: 0, references: Vec::new() }
+    pub(super) fn new(model: Model, watch: Option<Watch>) -> Self {
+        Self { model, most_references: 0, watch, references: Vec::new() }
     }
 
-    /// Charges an access of which nothing else is done.
-    pub(super) fn charge(&mut self, report: &AccessReport<'_>) {
+    /// One more instruction.
+    pub(super) fn instruction(&mut self) {
+        self.model.charge_instructions(1);
+        if let Some(watch) = &mut self.watch {
+            watch.instruction();
+        }
+    }
+
+    /// Charges an access.
+    pub(super) fn access(&mut self, ram: &Ram, context: &Context, report: &AccessReport<'_>) {
+        if let Some(watch) = &mut self.watch {
+            watch.used(ram, context, report);
+        }
+        self.charge(report);
+    }
+
+    fn charge(&mut self, report: &AccessReport<'_>) {
         let Some(address) = report.host_physical else { return };
         self.references.clear();
         self.references.extend(report.references.iter().map(reference));
@@ -45,10 +63,15 @@ fn reference(reference: &Reference) -> WalkReference {
 
 impl Observer for Meter {
     #[inline]
-    fn executed<'a>(&mut self, accesses: impl Iterator<Item = AccessReport<'a>>) {
-        self.model.charge_instructions(1);
+    fn executed<'a>(
+        &mut self,
+        ram: &Ram,
+        context: &Context,
+        accesses: impl Iterator<Item = AccessReport<'a>>,
+    ) {
+        self.instruction();
         for report in accesses {
-            self.charge(&report);
+            self.access(ram, context, &report);
         }
     }
 }

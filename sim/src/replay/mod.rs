@@ -5,7 +5,7 @@
 //! instructions by the engine, translations by page tables in guest RAM through the TLB of a named processor.
 //!
 //! Reading order: [`options`], `space` (the address space), `machine`, `run` (the two loops: free and verifying),
-//! `verify`, `meter` (accesses to the cost model), [`report`].
+//! `verify`, `watch` (the oracle), `meter` (accesses to the cost model), [`report`].
 
 mod foreign;
 mod machine;
@@ -15,11 +15,13 @@ pub mod report;
 mod run;
 mod space;
 mod verify;
+mod watch;
 
 pub use options::{ReplayOptions, RunAs, Verify, WalkCaches};
 pub use report::ReplayReport;
 pub use space::SpaceError;
 pub use verify::Divergence;
+pub use watch::{OracleReport, Oracular};
 
 use mmu::tables::TablesError;
 use traces::TraceError;

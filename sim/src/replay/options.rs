@@ -1,5 +1,6 @@
 //! What a replay is asked to do.
 
+use super::watch::Oracular;
 use mmu::{Geometry, PageSize};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct ReplayOptions {
     pub guest_levels: Levels,
     /// Levels of EPT.
     pub host_levels: Levels,
+    /// Whether an oracle checks every translation that is used.
+    pub oracle: Oracular,
     /// Most instructions to replay.
     pub limit: Option<u64>,
     /// Address space of guest RAM in bytes; host memory is used only where the program touches it.
@@ -114,6 +117,7 @@ impl ReplayOptions {
             host_pages: PageSize::Size4K,
             guest_levels: Levels::Four,
             host_levels: Levels::Four,
+            oracle: Oracular::Off,
             limit: None,
             memory: Self::MEMORY,
         }

@@ -2,6 +2,7 @@
 
 use super::machine::Machine;
 use super::verify::Divergence;
+use super::watch::{OracleReport, Watch};
 use crate::number::grouped;
 use mmu::Counters;
 use mmu::counters::HitsMisses;
@@ -36,6 +37,9 @@ pub struct ReplayReport {
     pub tlb: TlbReport,
     /// Page walks.
     pub walk: WalkReport,
+    /// What the oracle has to say, if it watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oracle: Option<OracleReport>,
 }
 
 /// Hits and misses of the TLB.
@@ -82,7 +86,31 @@ impl ReplayReport {
             mips: instructions as f64 / elapsed.as_secs_f64() / 1e6,
             tlb: TlbReport::of(counters),
             walk: WalkReport::of(counters, meter.most_references),
+            oracle: meter.watch.as_ref().map(Watch::report),
         }
+    }
+}
+
+impl ReplayReport {
+    /// Whether the replay and the record agree, and nothing is wrong with what was used.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.divergences == 0 && self.oracle.as_ref().is_none_or(OracleReport::is_clean)
+    }
+}
+
+impl fmt::Display for OracleReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = &self.summary;
+        let wrong = grouped(summary.missing + summary.incoherent);
+        write!(
+            f,
+            "oracle         {wrong:>14}   translations that should not have been used; invalidations: {} required, {} \
+             redundant",
+            grouped(summary.required),
+            grouped(summary.redundant)
+        )?;
+        self.findings.iter().try_for_each(|finding| write!(f, "\n\n{finding}"))
     }
 }
 
@@ -153,7 +181,8 @@ impl fmt::Display for ReplayReport {
             grouped(walk.guest_references),
             grouped(walk.ept_references),
             walk.most_references
-        )
+        )?;
+        self.oracle.iter().try_for_each(|oracle| write!(f, "\n{oracle}"))
     }
 }
 

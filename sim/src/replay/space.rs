@@ -60,6 +60,21 @@ pub enum SpaceError {
     Ram(#[from] AccessError),
 }
 
+/// An entry with other permissions than before, and what became invalid by it.
+pub(super) struct Edited {
+    pub(super) entry: EditedEntry,
+    pub(super) invalidation: Invalidation,
+}
+
+/// An entry that maps a page, before and after.
+#[derive(Clone, Copy)]
+pub(super) struct EditedEntry {
+    pub(super) entry: HostPhysicalAddress,
+    pub(super) size: PageSize,
+    pub(super) old: u64,
+    pub(super) new: u64,
+}
+
 #[derive(Clone, Copy)]
 struct Mapping {
     to: HostPhysicalAddress,
@@ -144,7 +159,7 @@ impl AddressSpace {
         Some(mapping.to.add(at.0 & self.size.offset_mask()))
     }
 
-    /// Makes the page around `at` accessible with these permissions and returns what became invalid.
+    /// Makes the page around `at` accessible with these permissions and returns what that has changed.
     ///
     /// With pages larger than 4 KByte a page has the permissions of all 4-KByte pages in it together.
     pub(super) fn map(
@@ -152,7 +167,7 @@ impl AddressSpace {
         ram: &Ram,
         at: LinearAddress,
         permissions: Permissions,
-    ) -> Result<Option<Invalidation>, SpaceError> {
+    ) -> Result<Option<Edited>, SpaceError> {
         let page = LinearAddress(at.0 & !self.size.offset_mask());
         let wanted = page_permissions(permissions);
         match self.pages.get(&(at.0 >> self.size.shift())).copied() {
@@ -194,24 +209,27 @@ impl AddressSpace {
         page: LinearAddress,
         mapping: Mapping,
         wanted: PagePermissions,
-    ) -> Result<Option<Invalidation>, SpaceError> {
+    ) -> Result<Option<Edited>, SpaceError> {
         let permissions =
             if self.size == PageSize::Size4K { wanted } else { union(mapping.permissions, wanted) };
         if permissions == mapping.permissions {
             return Ok(None);
         }
-        let bytes = self.size.bytes();
-        self.tables
-            .protect(ram, page, bytes, self.size, permissions)
-            .map_err(|source| SpaceError::Tables { page, source })?;
+        let error = |source| SpaceError::Tables { page, source };
+        let leaf = self.tables.leaf(ram, page).map_err(error)?;
+        let leaf = leaf.ok_or_else(|| error(TablesError::NotMapped { address: page.0 }))?;
+        self.tables.protect(ram, page, self.size.bytes(), self.size, permissions).map_err(error)?;
+        let new = ram.read(leaf.entry)?;
         self.pages.insert(page.0 >> self.size.shift(), Mapping { permissions, ..mapping });
-        Ok(Some(Invalidation::Address {
+        let invalidation = Invalidation::Address {
             vpid: self.context.vpid,
             pcids: Pcids::One(self.context.pcid),
             globals: Globals::Drop,
             structures: Structures::All,
             address: page,
-        }))
+        };
+        let entry = EditedEntry { entry: leaf.entry, size: leaf.size, old: leaf.value, new };
+        Ok(Some(Edited { entry, invalidation }))
     }
 }
 
