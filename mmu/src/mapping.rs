@@ -57,7 +57,7 @@ impl Space {
 pub enum Mapping {
     /// A TLB entry: linear or combined.
     Translation {
-        /// Its tag. The PCID of a global one is that in which it was made and means nothing.
+        /// Its tag. The PCID of a global one is 0 and means nothing.
         space: Space,
         /// The translation, with its scope.
         translation: Translation,

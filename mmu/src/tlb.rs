@@ -1,11 +1,14 @@
-//! The tagged TLB: set-associative, as lazy as hardware.
+//! What one logical processor has cached of translations, as lazy as hardware: the TLB, the paging-structure caches, the
+//! TLB of guest-physical mappings and the EPT paging-structure caches (SDM 5.10, 31.4).
 //!
-//! Entries are tagged with VPID, PCID and EPTRTA (EPTP bits 51:12), interned to a small number, so that a lookup
-//! compares one word per way. An entry stays until an [`Invalidation`] covers it, the access rights that it holds no
-//! longer suffice, or its way is needed: a translation that software forgot to invalidate is served, as on hardware.
+//! All are set-associative arrays under one table of tags ([`TagMeaning`]: VPID, PCID, EPTRTA and kind of entry, interned
+//! to a small number), so that a lookup compares one word per way. An entry stays until an [`Invalidation`] covers it,
+//! the access rights that it holds no longer suffice, or its way is needed: a translation that software forgot to
+//! invalidate is served, as on hardware.
 //!
 //! Most invalidations retire tags: the tag is never handed out again while an entry holds it, and the entries become
-//! free ways. Only single-address invalidations look at entries.
+//! free ways. Their cost grows with the number of tags that have entries, not with the number of entries. Only
+//! single-address invalidations look at entries.
 
 mod array;
 mod caches;
@@ -270,6 +273,7 @@ impl Tlb {
         kind: AccessKind,
         translation: Translation,
     ) -> Evictions {
+        self.clock += 1;
         // The second level first: what it evicts from the first levels is not the new entry.
         let second = self.insert_into(SECOND, address, &translation);
         let first = self.insert_into(side(kind), address, &translation);

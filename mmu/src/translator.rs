@@ -181,31 +181,22 @@ impl Translator {
         kind: AccessKind,
         log: &mut L,
     ) -> Result<Found, Fault> {
+        if let Some(&translation) = self.hinted(address, kind) {
+            return Ok(Found { translation, hit: Hit::L1 });
+        }
         self.resolve::<true, _, _>(ram, address, kind, log, &mut ())
     }
 
-    /// As [`translate`](Self::translate), with a watcher. `HINT` is for lookups that come often.
+    /// The translation of a page that was found in the first level lately, if it permits the access.
     #[inline(always)]
-    pub(crate) fn resolve<const HINT: bool, L: ReferenceLog, W: Watcher>(
-        &mut self,
-        ram: &Ram,
-        address: LinearAddress,
-        kind: AccessKind,
-        log: &mut L,
-        watcher: &mut W,
-    ) -> Result<Found, Fault> {
+    pub(crate) fn hinted(&mut self, address: LinearAddress, kind: AccessKind) -> Option<&Translation> {
         let requirement = self.requirement(kind);
-        if HINT
-            && let Some(&translation) = self.tlb.lookup_hinted(address, kind)
-            && requirement.allows(translation.rights)
-        {
-            return Ok(Found { translation, hit: Hit::L1 });
-        }
-        self.resolve_in_tlb::<HINT, L, W>(ram, address, kind, log, watcher)
+        self.tlb.lookup_hinted(address, kind).filter(|held| requirement.allows(held.rights))
     }
 
+    /// As [`translate`](Self::translate) past the hints, with a watcher. `HINT` takes note of where pages are found.
     #[inline]
-    fn resolve_in_tlb<const HINT: bool, L: ReferenceLog, W: Watcher>(
+    pub(crate) fn resolve<const HINT: bool, L: ReferenceLog, W: Watcher>(
         &mut self,
         ram: &Ram,
         address: LinearAddress,

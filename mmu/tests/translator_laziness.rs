@@ -6,8 +6,9 @@ mod common;
 use common::guest::{Behind, DATA, HOME, Machine, PAGE, all_caches, data, invlpg, page};
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress};
 use mmu::ept::{EptControls, EptPermissions};
-use mmu::tlb::Invalidation;
-use mmu::{Context, EptContext, Fault, Mapping, PageSize, PagingMode};
+use mmu::fault::PageFaultReason;
+use mmu::tlb::{Geometry, Invalidation, StructureGeometry};
+use mmu::{Context, Dimension, EptContext, Fault, Mapping, PageSize, PagingMode, Reference};
 
 const EPT_4K: Behind = Behind::Ept(PageSize::Size4K);
 const EPT_FLAGS: Behind = Behind::EptWithFlags(PageSize::Size4K);
@@ -134,6 +135,86 @@ fn an_ept_structure_that_was_changed_is_used_until_invept() {
 }
 
 #[test]
+fn what_is_above_a_cached_ept_structure_still_limits_the_permissions() {
+    let mut machine = Machine::new(PagingMode::FourLevel, EPT_4K, &all_caches());
+    let pde = machine.ept_entry(PAGE, 2);
+    machine.store(pde, machine.load(pde) & !2);
+    machine.read(PAGE).unwrap();
+    let Err(Fault::EptViolation(violation)) = machine.write(page(1)) else { panic!("no violation") };
+    assert_eq!(violation.permissions, EptPermissions::READ | EptPermissions::EXECUTE);
+}
+
+#[test]
+fn a_structure_of_a_level_that_the_mode_has_not_is_not_used() {
+    let structures = StructureGeometry { pde: None, ..all_caches().structures };
+    let mut machine =
+        Machine::new(PagingMode::FourLevel, Behind::Nothing, &Geometry { structures, ..all_caches() });
+    machine.read(PAGE).unwrap();
+    machine.translator.set_context(Context { mode: PagingMode::Pae, ..machine.context() });
+    let Err(Fault::Page(fault)) = machine.access(PAGE, AccessKind::Execute) else { panic!("no fault") };
+    assert_eq!(fault.reason, PageFaultReason::NotPresent { level: 3 }, "the PDPTE registers are not loaded");
+}
+
+/// The references of an access after one that something cached would have refused wrongly.
+fn counts_after_recovery(machine: &mut Machine) -> (usize, usize) {
+    machine.read(page(1)).unwrap();
+    machine.translator.invalidate(invlpg(PAGE));
+    machine.access(page(2), AccessKind::Execute).unwrap();
+    machine.counts()
+}
+
+#[test]
+fn a_structure_that_was_found_to_be_old_is_forgotten() {
+    let mut machine = Machine::new(PagingMode::FourLevel, Behind::Nothing, &all_caches());
+    machine.read(PAGE).unwrap();
+    let pde = machine.guest_entry(PAGE, 2);
+    let table = HostPhysicalAddress(machine.load(pde) & !0xfff);
+    machine.store(pde, DATA | 0xe7);
+    machine.ram.fill(table, 0_u64, 512).unwrap();
+    assert_eq!(machine.read(page(1)), Ok(data(Behind::Nothing, 1)), "by the large page that is there now");
+    machine.access(page(2), AccessKind::Execute).unwrap();
+    assert_eq!(machine.counts(), (1, 0), "the PDE");
+}
+
+/// Maps the first 2 MByte of the guest, its tables among them, by one EPT page, and clears what mapped them.
+fn enlarge_ept_page(machine: &mut Machine) {
+    let root = GuestPhysicalAddress(machine.guest_entry(PAGE, 4).page().0 - HOME);
+    let pt = ept_leaf(machine, root).page();
+    let mut references = Vec::<Reference>::new();
+    mmu::paging::walk(&machine.ram, &machine.context(), PAGE, AccessKind::Read, &mut references).unwrap();
+    let pde =
+        references.iter().find(|r| r.dimension == Dimension::Ept && r.level == 2).unwrap().host_physical;
+    let to = HostPhysicalAddress(HOME + 0xc0_0000);
+    machine.ram.copy_within(HostPhysicalAddress(HOME), to, 0x20_0000).unwrap();
+    let table = machine.guest_entry(PAGE, 1).page();
+    machine.store(pde, to.0 | 0xb7 | 1 << 10);
+    machine.ram.fill(table, 0_u64, 512).unwrap();
+    machine.ram.fill(pt, 0_u64, 512).unwrap();
+}
+
+#[test]
+fn a_guest_physical_mapping_that_was_found_to_be_old_is_forgotten() {
+    let geometry = Geometry { guest_physical: all_caches().guest_physical, ..Geometry::functional() };
+    let mut machine = Machine::new(PagingMode::FourLevel, EPT_4K, &geometry);
+    machine.read(PAGE).unwrap();
+    enlarge_ept_page(&mut machine);
+    assert_eq!(counts_after_recovery(&mut machine), (4, 4), "the tables by the large page, the page anew");
+}
+
+#[test]
+fn an_ept_structure_that_was_found_to_be_old_is_forgotten() {
+    let geometry = Geometry { ept_structures: all_caches().ept_structures, ..Geometry::functional() };
+    let mut machine = Machine::new(PagingMode::FourLevel, EPT_4K, &geometry);
+    machine.read(PAGE).unwrap();
+    enlarge_ept_page(&mut machine);
+    assert_eq!(
+        counts_after_recovery(&mut machine),
+        (4, 4 + 1),
+        "the EPT PDE for each table, a PTE for the page"
+    );
+}
+
+#[test]
 fn an_ept_permission_that_was_given_needs_no_invept() {
     let mut machine = Machine::new(PagingMode::FourLevel, EPT_4K, &all_caches());
     let leaf = ept_leaf(&mut machine, GuestPhysicalAddress(DATA));
@@ -174,6 +255,21 @@ fn flags_are_set_where_the_entry_was_read_though_the_tables_have_moved() {
     machine.write(page(1)).unwrap();
     assert_eq!(machine.load(old) & (ACCESSED | DIRTY), ACCESSED | DIRTY);
     assert_eq!(machine.load(new) & (ACCESSED | DIRTY), 0);
+}
+
+#[test]
+fn flags_are_set_by_the_guest_physical_mapping_that_the_entry_was_read_by() {
+    let geometry = Geometry { guest_physical: all_caches().guest_physical, ..Geometry::functional() };
+    let mut machine = Machine::new(PagingMode::FourLevel, EPT_4K, &geometry);
+    machine.read(PAGE).unwrap();
+    let old = machine.guest_entry(page(1), 1);
+    let leaf = ept_leaf(&mut machine, GuestPhysicalAddress(old.page().0 - HOME));
+    let to = HostPhysicalAddress(HOME + 0xf0_0000);
+    machine.ram.copy_within(old.page(), to, 0x1000).unwrap();
+    machine.store(leaf, machine.load(leaf) & 0xfff | to.0);
+    machine.write(page(1)).unwrap();
+    assert_eq!(machine.load(old) & (ACCESSED | DIRTY), ACCESSED | DIRTY);
+    assert_eq!(machine.load(machine.guest_entry(page(1), 1)) & (ACCESSED | DIRTY), 0);
 }
 
 #[test]

@@ -131,3 +131,20 @@ fn a_result_that_cannot_be_written_is_an_error_and_leaves_nothing() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no/such/folder/a.svg"));
     assert_eq!(files(folder.path()), Vec::<String>::new());
 }
+
+#[test]
+fn a_strategy_that_is_broken_on_purpose_is_shown_with_what_it_misses() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "bundled:json bundled:sort --threads 3 --quantum 3000 --limit 20000 --unmap 400 \
+                     --strategy per-address,local-only --json a.json";
+    let text =
+        succeed(folder.path(), &arguments.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>());
+    assert!(text.contains("\nlocal-only is not sound."), "{text}");
+    assert!(text.contains("\nlocal-only: Missing invalidation on processor "), "{text}");
+    assert!(!text.contains("per-address is not sound"), "{text}");
+    let strategies = &json(&folder.path().join("a.json"))["strategies"];
+    assert_eq!(strategies[0]["missing"], 0);
+    assert!(strategies[1]["missing"].as_u64().unwrap() > 0);
+    assert_eq!(strategies[1]["standing"], "broken");
+    assert!(!strategies[1]["findings"].as_array().unwrap().is_empty());
+}

@@ -59,3 +59,13 @@ fn the_figures_follow_the_numbers_of_pages_and_rounds() {
     assert_eq!(tagged.walks, 40 * 4 + 8);
     assert_eq!(tagged.accesses, 20 * 48);
 }
+
+#[path = "../examples/tag_policies.rs"]
+#[expect(dead_code, reason = "the example has a main function, and this test prints by itself")]
+mod tag_policies;
+
+#[test]
+fn the_example_prints_the_figures_that_stand_beside_it() {
+    let beside = include_str!("../examples/tag_policies.txt");
+    assert_eq!(tag_policies::report().unwrap(), beside);
+}

@@ -51,12 +51,13 @@ pub(crate) struct EptWalk<'a, C, L> {
 }
 
 impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
-    #[inline]
+    #[inline(never)]
     pub(crate) fn run(mut self) -> Result<EptMapping, Fault> {
         if self.ept.levels == EptLevels::Four && self.address.0 >> 48 != 0 {
             return Err(self.violation(EptPermissions::empty()));
         }
         let high = address_bits_from(self.physical_address_width);
+        let keeps = self.caches.keeps();
         let EptStructure { level, table, mut permissions } = self.start();
         let (mut level, mut table) = (level - 1, table.0);
         loop {
@@ -71,10 +72,10 @@ impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
             let leaf = page_size(entry, level);
             self.note_flags(at, entry, leaf.is_some());
             if let Some(size) = leaf {
-                return self.finish(entry, size, permissions);
+                return self.finish(entry, size, permissions, keeps);
             }
             table = entry & ADDRESS;
-            if self.caches.keeps().contains(Keeps::EPT_STRUCTURES) {
+            if keeps.contains(Keeps::EPT_STRUCTURES) {
                 let structure = EptStructure { level, table: HostPhysicalAddress(table), permissions };
                 self.notes.learned.ept_structures.push((self.address, structure));
             }
@@ -98,6 +99,7 @@ impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
         }
     }
 
+    #[inline]
     fn check_entry(&self, entry: u64, level: u8) -> Result<(), Fault> {
         if !self.is_present(entry) {
             return Err(self.violation(EptPermissions::empty()));
@@ -155,7 +157,13 @@ impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
     }
 
     #[inline]
-    fn finish(self, entry: u64, size: PageSize, permissions: EptPermissions) -> Result<EptMapping, Fault> {
+    fn finish(
+        self,
+        entry: u64,
+        size: PageSize,
+        permissions: EptPermissions,
+        keeps: Keeps,
+    ) -> Result<EptMapping, Fault> {
         if !permissions.contains(self.access.needs) {
             return Err(self.violation(self.ept.meaningful(permissions)));
         }
@@ -167,7 +175,7 @@ impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
             permissions,
             dirty: if clear { Dirty::Clear } else { Dirty::Set },
         };
-        if self.caches.keeps().contains(Keeps::GUEST_PHYSICAL) {
+        if keeps.contains(Keeps::GUEST_PHYSICAL) {
             self.notes.learned.guest_physical.push((self.address, mapping));
         }
         Ok(mapping)

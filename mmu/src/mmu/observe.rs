@@ -74,8 +74,9 @@ impl Observations {
         }
     }
 
+    /// Reports an access that the TLB answered.
     #[inline]
-    fn hit(&mut self, hit: Hit, access: Access, host_physical: HostPhysicalAddress) {
+    pub(super) fn hit(&mut self, hit: Hit, access: Access, host_physical: HostPhysicalAddress) {
         let end = self.references.len() as u32;
         self.count_lookup(access.kind, hit);
         self.store(access, Some(host_physical), hit, end..end);

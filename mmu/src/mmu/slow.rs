@@ -7,6 +7,7 @@ use crate::fast::Allowed;
 use crate::fault::Fault;
 use crate::paging;
 use crate::translation::Translation;
+use crate::translator::Hit;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 
@@ -153,14 +154,16 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     pub(super) fn resolve(&mut self, access: Access) -> Result<Translation, Fault> {
         let Self { ram, translator, views, observations, .. } = self;
         let Access { kind, linear, .. } = access;
-        let found = if OBSERVED {
-            let start = observations.mark();
-            let found = translator.resolve::<true, _, _>(ram, linear, kind, observations, &mut Epochs(views));
-            observations.report(access, &found, start);
-            found
-        } else {
-            translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)
-        };
+        if !OBSERVED {
+            return Ok(translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)?.translation);
+        }
+        if let Some(&translation) = translator.hinted(linear, kind) {
+            observations.hit(Hit::L1, access, translation.host(linear));
+            return Ok(translation);
+        }
+        let start = observations.mark();
+        let found = translator.resolve::<true, _, _>(ram, linear, kind, observations, &mut Epochs(views));
+        observations.report(access, &found, start);
         Ok(found?.translation)
     }
 

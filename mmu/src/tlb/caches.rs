@@ -16,22 +16,19 @@ impl WalkCaches for Tlb {
         keeps
     }
 
-    #[inline]
+    #[inline(always)]
     fn structure(&mut self, address: LinearAddress) -> Option<Structure> {
-        self.clock += 1;
-        self.structures.deepest(address, self.current.structures, self.clock)
+        if self.current.structures == Tag::NONE { None } else { self.find_structure(address) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping> {
-        self.clock += 1;
-        self.nested.find(address, self.current.guest_physical, self.clock)
+        if self.current.guest_physical == Tag::NONE { None } else { self.find_guest_physical(address) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
-        self.clock += 1;
-        self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
+        if self.current.ept_structures == Tag::NONE { None } else { self.find_ept_structure(address) }
     }
 
     fn forget_structures(&mut self, address: LinearAddress) {
@@ -47,6 +44,7 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_structure(&mut self, address: LinearAddress, structure: Structure) {
+        self.clock += 1;
         let Self { structures, current, clock, tags, .. } = self;
         if current.structures != Tag::NONE {
             structures.insert(address, structure.level, structure, current.structures, *clock, tags);
@@ -54,6 +52,7 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_guest_physical(&mut self, address: GuestPhysicalAddress, mapping: EptMapping) {
+        self.clock += 1;
         let Self { nested, current, clock, tags, .. } = self;
         if current.guest_physical != Tag::NONE {
             nested.insert(address, mapping, current.guest_physical, *clock, tags);
@@ -61,9 +60,27 @@ impl WalkCaches for Tlb {
     }
 
     fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure) {
+        self.clock += 1;
         let Self { ept_structures, current, clock, tags, .. } = self;
         if current.ept_structures != Tag::NONE {
             ept_structures.insert(address, structure.level, structure, current.ept_structures, *clock, tags);
         }
+    }
+}
+
+impl Tlb {
+    fn find_structure(&mut self, address: LinearAddress) -> Option<Structure> {
+        self.clock += 1;
+        self.structures.deepest(address, self.current.structures, self.clock)
+    }
+
+    fn find_guest_physical(&mut self, address: GuestPhysicalAddress) -> Option<EptMapping> {
+        self.clock += 1;
+        self.nested.find(address, self.current.guest_physical, self.clock)
+    }
+
+    fn find_ept_structure(&mut self, address: GuestPhysicalAddress) -> Option<EptStructure> {
+        self.clock += 1;
+        self.ept_structures.deepest(address, self.current.ept_structures, self.clock)
     }
 }

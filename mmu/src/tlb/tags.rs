@@ -327,6 +327,12 @@ impl Tags {
         self.groups = groups;
     }
 
+    /// How many numbers were handed out so far.
+    #[cfg(test)]
+    pub(super) const fn numbers(&self) -> usize {
+        self.states.len() - 1
+    }
+
     /// How many meanings an invalidation may have to look at.
     #[cfg(test)]
     pub(super) fn live(&self) -> usize {

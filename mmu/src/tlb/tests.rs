@@ -97,3 +97,59 @@ fn tags_without_entries_are_forgotten_by_the_next_invalidation() {
     tlb.invalidate(Invalidation::Vpids);
     assert_eq!(tlb.tags.live(), 2, "those of the current space stay");
 }
+
+#[test]
+fn the_number_of_a_retired_tag_is_used_again_when_its_last_entry_is_gone() {
+    let mut tlb = with_few_tags(8);
+    let (vpid, globals) = (0, Globals::Keep);
+    tlb.select(&context(0));
+    for serial in 0..1000 {
+        // The entry of the retired tag gives its way to the next.
+        tlb.insert(PAGE, AccessKind::Read, translation(serial));
+        tlb.invalidate(Invalidation::Vpid { vpid, pcids: Pcids::One(0), globals });
+    }
+    assert!(tlb.tags.numbers() < 6, "{} numbers", tlb.tags.numbers());
+}
+
+/// Little, with an inclusive second level that has an array for every size.
+fn inclusive() -> Geometry {
+    use PageSize::{Size1G, Size2M, Size4K};
+    let level2 = ArrayGeometry { inclusive: true, ..ArrayGeometry::new(&PageSize::ALL, 2, 4) };
+    Geometry {
+        level1_instruction: vec![ArrayGeometry::new(&[Size4K], 1, 8)],
+        level1_data: vec![ArrayGeometry::new(&[Size4K], 4, 2), ArrayGeometry::new(&[Size2M, Size1G], 1, 4)],
+        level2: vec![level2],
+        ..Geometry::default()
+    }
+}
+
+#[test]
+fn what_the_first_levels_hold_an_inclusive_second_level_holds_too() {
+    let mut tlb = Tlb::new(&inclusive()).unwrap();
+    let mut random = 1_u64;
+    let mut below = |limit: u64| {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (random >> 33) % limit
+    };
+    for serial in 0..20_000 {
+        let context = context(below(2) as u16);
+        tlb.select(&context);
+        let kind = [AccessKind::Read, AccessKind::Execute][below(2) as usize];
+        let address = LinearAddress(below(4) << 30 | below(2) << 21 | below(8) << 12);
+        let size = PageSize::ALL[[0, 0, 0, 0, 0, 0, 1, 2][below(8) as usize]];
+        let requirement = Requirement::of(&context, kind);
+        if tlb.lookup(address, kind, requirement) == Lookup::Miss {
+            let linear = LinearAddress(address.0 & !size.offset_mask());
+            let host_physical = HostPhysicalAddress(serial << 30);
+            let scope = if below(4) == 0 { Scope::Global } else { Scope::Pcid };
+            let made = Translation { linear, host_physical, size, guest_size: size, scope, ..translation(0) };
+            tlb.insert(address, kind, made);
+        }
+        let (first, second) = tlb.arrays.split_at(tlb.first_of_level2);
+        for (slot, tag, address, _) in first.iter().flat_map(Array::slots) {
+            let held = second.iter().flat_map(|array| array.slots().map(move |held| (array, held)));
+            let mut covers = held.filter(|(_, (_, other, ..))| *other == tag);
+            assert!(covers.any(|(array, (slot, ..))| array.is_around(slot, address)), "slot {slot}");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod common;
 
 mod bugs;
+mod changes;
 mod judgement;
 mod machine;
 mod memory;

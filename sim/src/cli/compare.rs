@@ -215,3 +215,30 @@ fn list() -> String {
     };
     KNOWN.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_nobody_named_are_written_only_if_nothing_was_asked() {
+        let common = Common { json: None, config: None, seed: 0, quiet: false, verbose: 0 };
+        let written = |settings: &Settings, common: &Common| {
+            let files = Files::of(settings, common);
+            [files.csv, files.svg, files.json].into_iter().flatten().count()
+        };
+        let nothing = Settings::default();
+        assert_eq!(written(&nothing, &common), 3);
+        assert_eq!(written(&nothing, &Common { quiet: true, ..common.clone() }), 3);
+        assert_eq!(written(&nothing, &Common { json: Some("a.json".into()), ..common.clone() }), 1);
+        assert_eq!(written(&nothing, &Common { config: Some("a.toml".into()), ..common.clone() }), 0);
+        let mut csv = Settings::default();
+        csv.csv = Some("a.csv".into());
+        assert_eq!(written(&csv, &common), 1);
+    }
+
+    #[test]
+    fn a_run_that_found_something_says_so_by_its_exit_status() {
+        assert_eq!([ended(true), ended(false)], [Ended::FoundSomething, Ended::Done]);
+    }
+}

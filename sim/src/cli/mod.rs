@@ -69,7 +69,7 @@ impl Common {
 
 #[derive(Subcommand)]
 enum Command {
-    Compare(compare::CompareArgs),
+    Compare(Box<compare::CompareArgs>),
     Explain(explain::ExplainArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),

@@ -105,6 +105,13 @@ mod tests {
                 assert!(agrees, "{field}: {value} is not {expected}");
             }
         }
+        for (key, value) in json["strategies"][0].as_object().unwrap() {
+            let in_words = ["says", "standing"].contains(&key.as_str());
+            assert!(
+                in_words || value.is_object() || header.iter().any(|name| name == key) || key == "occupancy",
+                "{key}"
+            );
+        }
         for field in ["name", "walks", "cycles", "cycles.base", "invalidations.INVVPID 1", "in_window"] {
             assert!(header.iter().any(|name| name == field), "{field} is missing in {header:?}");
         }

@@ -87,7 +87,7 @@ pub(super) fn occupancy(tags: u64, cost: u64) -> Vec<Sample> {
         walks: at * cost,
         entries: (0..tags)
             .map(|tag| {
-                let since = if cost == 0 { at } else { at % (24 / cost) };
+                let since = 24_u64.checked_div(cost).map_or(at, |often| at % often);
                 (format!("guest {tag}"), since * (3 + (at + tag * 7) % 11) / tags)
             })
             .collect(),

@@ -89,7 +89,7 @@ fn processes(work: &WorkOptions) -> String {
 
 /// The name of a trace without the folder, and without what says its kind.
 fn name(trace: &Path) -> String {
-    let name = trace.file_name().map_or_else(|| trace.as_os_str(), |name| name).to_string_lossy();
+    let name = trace.file_name().unwrap_or(trace.as_os_str()).to_string_lossy();
     name.strip_suffix(".vmxt").unwrap_or(&name).to_owned()
 }
 

@@ -62,7 +62,8 @@ pub struct StrategyResult {
     pub entries_dropped: u64,
     /// Those of them that were still valid and were filled again with the same translation.
     pub over_invalidated: u64,
-    /// Invalidations that the architecture required and the strategy omitted, each shown by a translation that was used.
+    /// Uses of translations that an invalidation would have removed which the architecture requires and the strategy
+    /// omitted.
     pub missing: u64,
     /// What the oracle found; all 0 if it was switched off.
     pub judgement: Judgement,

@@ -12,8 +12,8 @@ const WIDEST: usize = 110;
 const LEGEND: &str = "L1 misses: accesses whose translation was not in the first-level TLB. Walk refs: memory \
     references of page walks. Invalidations: operations that were executed. Entries dropped: cached mappings that they \
     removed; over-inval.: those that were still valid and were filled again with the same translation. Missing: \
-    invalidations that the architecture requires and the strategy omitted. IPIs: interrupts to other processors. \
-    Relative: cycles, where the first strategy has 1.";
+    uses of translations that an invalidation would have removed which the architecture requires and the strategy \
+    omitted. IPIs: interrupts to other processors. Relative: cycles, where the first strategy has 1.";
 
 /// A whole comparison for readers who see it for the first time: the work, the table, what the columns mean, what the
 /// best strategy does better, what each strategy does, and what was found.
@@ -42,7 +42,7 @@ fn work(comparison: &Comparison, width: usize) -> String {
 }
 
 /// Labels at the left, and what belongs to them beside it.
-fn described(lines: &[(&str, String)], width: usize) -> String {
+pub(super) fn described(lines: &[(&str, String)], width: usize) -> String {
     let label_width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let indent = " ".repeat(label_width + 2);
     let line = |(label, value): &(&str, String)| {
@@ -155,10 +155,10 @@ fn findings(comparison: &Comparison) -> Vec<String> {
     let mut paragraphs = Vec::new();
     for row in &comparison.strategies {
         if !row.is_sound() {
-            let (missing, uses) = (grouped(row.missing), grouped(row.judgement.incoherent));
+            let (missing, incoherent) = (grouped(row.missing), grouped(row.judgement.incoherent));
             paragraphs.push(format!(
-                "{} is not sound. Required invalidations that are missing: {missing}; uses of a translation that the \
-                 tables never gave: {uses}.",
+                "{} is not sound. Uses of translations that a required invalidation would have removed: {missing}; of \
+                 translations that the processor should never have had: {incoherent}.",
                 row.name
             ));
         }

@@ -13,8 +13,8 @@ use vmxsim::compare::options::Oracle;
 use vmxsim::compare::sweep::SweepRange;
 use vmxsim::compare::work::{Churn, Exits, GuestPages, WorkOptions};
 
-/// Most instructions of each thread when the bundled traces run: all kinds of work, in half a minute.
-const BUNDLED_LIMIT: u64 = 1_000_000;
+/// Threads of each process when the bundled traces run: more than processors, so that address spaces are shared.
+const BUNDLED_THREADS: u16 = 4;
 
 /// Pages of 512 above which `transparent` alone joins them: more than half.
 const TRANSPARENT: u16 = 256;
@@ -55,7 +55,7 @@ pub(super) struct Settings {
     /// Guests, which the processes are dealt to in turn [default: 2]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     guests: Option<u16>,
-    /// Threads of each process; each runs the whole trace [default: 1]
+    /// Threads of each process; each runs the whole trace [default: 1, and 4 if no trace is named]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     threads: Option<u16>,
     /// Instructions until the next thread has its turn on a processor [default: 20000]
@@ -68,7 +68,7 @@ pub(super) struct Settings {
     /// Pages of EPT: 4K, 2M or 1G
     #[arg(long, value_name = "SIZE", value_parser = page_size, help_heading = "Machine")]
     host_pages: Option<PageSize>,
-    /// Most instructions of each thread; with the bundled traces 1000000
+    /// Most instructions of each thread [default: all of its trace]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     limit: Option<u64>,
 
@@ -224,13 +224,13 @@ impl Settings {
             traces: if bundled { bundled::all() } else { self.traces.clone().unwrap_or_default() },
             processors: self.processors.unwrap_or(defaults.processors),
             guests: self.guests.unwrap_or(defaults.guests),
-            threads: self.threads.unwrap_or(defaults.threads),
+            threads: self.threads.unwrap_or(if bundled { BUNDLED_THREADS } else { defaults.threads }),
             quantum: self.quantum.unwrap_or(defaults.quantum),
             exits: self.exits(),
             churn: self.churn(),
             guest_pages: self.guest_pages.unwrap_or(defaults.guest_pages),
             host_pages: self.host_pages.unwrap_or(defaults.host_pages),
-            limit: self.limit.or(bundled.then_some(BUNDLED_LIMIT)),
+            limit: self.limit,
             seed,
             ..defaults
         }

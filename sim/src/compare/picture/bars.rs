@@ -14,8 +14,11 @@ const WIDEST_NAME: f64 = 230.0;
 /// Dark enough on white to be read, and red.
 const WARNING: &str = "#a00000";
 
+/// A text that says something of a strategy.
+type Value = fn(&StrategyResult) -> String;
+
 /// What stands at the right of the bars, with its heading.
-const VALUES: [(&str, fn(&StrategyResult) -> String); 3] = [
+const VALUES: [(&str, Value); 3] = [
     ("cycles", |strategy| short(strategy.cycles)),
     ("relative", |strategy| format!("{:.3}", strategy.cycles_relative)),
     ("", |strategy| if strategy.is_sound() { String::new() } else { "unsound".to_owned() }),

@@ -4,7 +4,7 @@ use super::axis::{Axis, GRID, LINE, name_below, name_beside};
 use super::canvas::{Anchor, Canvas, Weight, text_width, wrap};
 use super::series::line_colour;
 use super::{MARGIN, SMALL, TEXT, WIDTH, description, heading, legend};
-use crate::compare::sweep::report::sentences;
+use crate::compare::sweep::report::{axis_name, sentences};
 use crate::compare::sweep::{Crossing, Sweep};
 use crate::number::grouped;
 
@@ -100,8 +100,7 @@ fn plot(canvas: &mut Canvas, sweep: &Sweep, top: f64) -> f64 {
         (place.bottom, place.top),
         &format!("cycles of all processors{begins}"),
     );
-    let under =
-        format!("{} ({}); rings: two strategies change places", sweep.parameter, sweep.parameter.unit());
+    let under = format!("{}; rings: two strategies change places", axis_name(sweep));
     name_below(canvas, (place.left, place.right), place.bottom + 8.0 + SMALL, &under)
 }
 

@@ -48,13 +48,21 @@ fn text_box(node: Node<'_, '_>) -> Box {
     Box { text, left: x - before, right: x - before + width, top: y - above, bottom: y + below }
 }
 
+/// The rectangle of a swatch of a legend, which must cover no text either.
+fn swatch(node: Node<'_, '_>) -> Option<Box> {
+    let is_swatch = node.attribute("width") == Some("12") && node.attribute("height") == Some("12");
+    let (x, y) = is_swatch.then(|| (number(node, "x"), number(node, "y")))?;
+    Some(Box { text: String::new(), left: x, right: x + 12.0, top: y, bottom: y + 12.0 })
+}
+
 /// Parses the picture, and checks that its texts lie inside it and do not overlap. The texts.
 fn checked(svg: &str) -> Vec<String> {
     let document = Document::parse(svg).unwrap_or_else(|error| panic!("{error}:\n{svg}"));
     let root = document.root_element();
     let (width, height) = (number(root, "width"), number(root, "height"));
-    let boxes: Vec<_> =
+    let mut boxes: Vec<_> =
         document.descendants().filter(|node| node.has_tag_name("text")).map(text_box).collect();
+    boxes.extend(document.descendants().filter_map(swatch));
     for (at, one) in boxes.iter().enumerate() {
         let inside = one.left >= 0.0 && one.right <= width && one.top >= 0.0 && one.bottom <= height;
         assert!(inside, "{one:?} is not inside of {width} x {height}");

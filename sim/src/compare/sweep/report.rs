@@ -5,7 +5,7 @@ use super::{Point, Sweep};
 use crate::compare::columns::{Cell, Column, table};
 use crate::compare::csv::{fields, kinds};
 use crate::compare::result::StrategyResult;
-use crate::compare::table::wrapped;
+use crate::compare::table::{described, wrapped};
 use crate::number::grouped;
 
 /// The widest that sentences become.
@@ -16,14 +16,31 @@ const MOST_SENTENCES: usize = 12;
 /// The sweep for readers: cycles for each value and strategy, and from where on another strategy is the better one.
 #[must_use]
 pub fn report(sweep: &Sweep, width: usize) -> String {
-    let parameter = sweep.parameter;
-    let mut text = format!("cycles for each {parameter} ({}):\n\n", parameter.unit());
+    let mut text = described(&what_stays(sweep), width.min(WIDEST));
+    text.push_str(&format!("\ncycles by {}:\n\n", axis_name(sweep)));
     text.push_str(&cycles(sweep, width));
     text.push('\n');
     for sentence in sentences(sweep) {
         text.push_str(&wrapped(&sentence, width.min(WIDEST)));
     }
     text
+}
+
+/// What all comparisons of the sweep have in common, a label and a value each.
+fn what_stays(sweep: &Sweep) -> Vec<(&str, String)> {
+    let Some(first) = sweep.points.first() else { return Vec::new() };
+    let same =
+        |line: &&(String, String)| sweep.points.iter().all(|point| point.comparison.workload.contains(line));
+    let mut lines = vec![("processor", first.comparison.processor.clone())];
+    let workload = first.comparison.workload.iter().filter(same);
+    lines.extend(workload.map(|(label, value)| (label.as_str(), value.clone())));
+    lines
+}
+
+/// The parameter, and what it counts where the name does not say it.
+pub(in crate::compare) fn axis_name(sweep: &Sweep) -> String {
+    let (name, unit) = (sweep.parameter.name(), sweep.parameter.unit());
+    if name == unit { name.to_owned() } else { format!("{name} ({unit})") }
 }
 
 fn cycles(sweep: &Sweep, width: usize) -> String {
@@ -45,7 +62,8 @@ pub fn sentences(sweep: &Sweep) -> Vec<String> {
     let mut sentences: Vec<_> =
         ordered.iter().take(MOST_SENTENCES).map(|crossing| sentence(sweep, crossing)).collect();
     if ordered.is_empty() {
-        sentences.push(format!("The order of the strategies is the same for each {}.", sweep.parameter));
+        sentences
+            .push(format!("The order of the strategies is the same for every value of {}.", sweep.parameter));
     }
     if ordered.len() > MOST_SENTENCES {
         sentences.push(format!("{} further crossings are in the data.", ordered.len() - MOST_SENTENCES));
@@ -61,7 +79,7 @@ fn sentence(sweep: &Sweep, crossing: &Crossing) -> String {
         Rank::Later => "two strategies change places:",
     };
     let at = rounded(*at);
-    format!("At {} {at} {place} below it {below} takes fewer cycles, above it {above}.", sweep.parameter)
+    format!("At {}={at} {place} below it {below} takes fewer cycles, above it {above}.", sweep.parameter)
 }
 
 /// A value with three digits, or all those in front of its point.
@@ -77,7 +95,7 @@ fn unsound(sweep: &Sweep) -> impl Iterator<Item = String> + '_ {
         let found =
             |point: &&Point| point.comparison.strategies.get(at).is_some_and(|found| !found.is_sound());
         let point = sweep.points.iter().find(found)?;
-        Some(format!("{name} is not sound, first at {} {}.", sweep.parameter, point.value))
+        Some(format!("{name} is not sound, first at {}={}.", sweep.parameter, point.value))
     })
 }
 

@@ -118,7 +118,13 @@ fn run(range: &str, cycles: impl Fn(u64) -> Vec<u64> + Sync) -> Sweep {
             cycles,
             ..StrategyResult::default()
         });
-        Ok(Comparison { strategies: strategies.collect(), ..Comparison::default() })
+        let workload = [("changes", "some".to_owned()), ("unmap", value.to_string())];
+        Ok(Comparison {
+            processor: "a processor".to_owned(),
+            workload: workload.map(|(label, value)| (label.to_owned(), value)).into(),
+            strategies: strategies.collect(),
+            ..Comparison::default()
+        })
     };
     Sweep::run(&range.parse().unwrap(), TWO, comparison, |_| ()).unwrap()
 }
@@ -201,7 +207,10 @@ fn a_sweep_is_told_in_a_table_and_in_sentences() {
     let text = report::report(&sweep(&[&[100, 130, 160, 190], &[130, 140, 150, 160]]), 80);
     assert_eq!(
         text,
-        "cycles for each unmap (unmappings in a million instructions):
+        "processor  a processor
+changes    some
+
+cycles by unmap (unmappings in a million instructions):
 
 unmap    a    b
 ---------------
@@ -210,12 +219,15 @@ unmap    a    b
 20     160  150
 30     190  160
 
-At unmap 15 the best strategy changes: below it a takes fewer cycles, above it
+At unmap=15 the best strategy changes: below it a takes fewer cycles, above it
 b.
 "
     );
     let same = report::report(&sweep(&[&[1, 2], &[3, 3]]), 80);
-    assert!(same.ends_with("\nThe order of the strategies is the same for each unmap.\n"), "{same}");
+    assert!(
+        same.ends_with("\nThe order of the strategies is the same for every value of unmap.\n"),
+        "{same}"
+    );
 }
 
 #[test]
@@ -224,7 +236,7 @@ fn a_sweep_names_each_strategy_that_is_not_sound_and_where_first() {
     sweep.points[1].comparison.strategies[1].missing = 1;
     sweep.points[2].comparison.strategies[1].missing = 1;
     let sentences = report::sentences(&sweep);
-    assert_eq!(sentences.last().unwrap(), "b is not sound, first at unmap 10.");
+    assert_eq!(sentences.last().unwrap(), "b is not sound, first at unmap=10.");
     assert!(sweep.finds_something());
 }
 
