@@ -22,7 +22,7 @@ const POLICIES: [&str; 5] = ["flush-on-transition", "mode-bit", "tag-word", "vpi
 const TRACES: [&str; 6] = ["btree", "hash", "json", "matrix", "pointer_chase", "sort"];
 
 /// Everything, as text.
-pub fn report() -> Result<String, CompareError> {
+pub(crate) fn report() -> Result<String, CompareError> {
     let mut text = String::new();
     rounds(&mut text)?;
     traces(&mut text)?;
@@ -56,7 +56,7 @@ fn rounds(text: &mut String) -> Result<(), CompareError> {
         let walks = Rounds::walks(strategy);
         let monitor = strategy.tags["monitor"].walks;
         let cells = [walks[0], walks[1], walks[10], monitor, strategy.walks].map(|count| count.to_string());
-        line(text, &[&[strategy.name.clone()], cells.as_slice()].concat());
+        line(text, &[std::slice::from_ref(&strategy.name), cells.as_slice()].concat());
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn row(strategy: &StrategyResult) -> Vec<String> {
         strategy.over_invalidated,
         strategy.missing,
     ];
-    [&[strategy.name.clone()], counts.map(|count| count.to_string()).as_slice()].concat()
+    [std::slice::from_ref(&strategy.name), counts.map(|count| count.to_string()).as_slice()].concat()
 }
 
 fn main() -> Result<(), CompareError> {
