@@ -150,6 +150,9 @@ fn sentences(comparison: &Comparison, width: usize) -> String {
     described(&lines, width)
 }
 
+/// Findings of a strategy that a person reads on a terminal.
+const FINDINGS: usize = 6;
+
 /// What was found, a paragraph each.
 fn findings(comparison: &Comparison) -> Vec<String> {
     let mut paragraphs = Vec::new();
@@ -162,7 +165,12 @@ fn findings(comparison: &Comparison) -> Vec<String> {
                 row.name
             ));
         }
-        paragraphs.extend(row.findings.iter().map(|finding| format!("{}: {finding}", row.name)));
+        let said = row.findings.iter().take(FINDINGS);
+        paragraphs.extend(said.map(|finding| format!("{}: {finding}", row.name)));
+        let more = row.findings.len().saturating_sub(FINDINGS);
+        if more > 0 {
+            paragraphs.push(format!("{}: {more} more are in the result that --json writes.", row.name));
+        }
     }
     paragraphs
 }
