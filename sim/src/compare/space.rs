@@ -31,19 +31,21 @@ pub(crate) const MOST_GUESTS: usize = 62;
 const EVERYTHING: EptPermissions =
     EptPermissions::READ.union(EptPermissions::WRITE).union(EptPermissions::EXECUTE);
 
-/// A guest: its EPT and the memory of its page tables.
+/// A guest: its EPT, and where its memory is.
 pub(super) struct Guest {
     ept: EptTables,
     /// Where its guest-physical memory is.
     base: u64,
-    /// Up to where EPT maps the GByte of page tables.
-    tables_end: u64,
 }
 
 /// A process of a guest.
 pub(super) struct Process {
     pub(super) guest: usize,
     tables: PageTables,
+    /// Up to where EPT maps the frames of its tables.
+    mapped: u64,
+    /// Where its frames end.
+    end: u64,
 }
 
 /// What an edit did to one entry.
@@ -73,7 +75,7 @@ impl Guest {
         let number = number as u64;
         let frames = FrameAllocator::new(HostPhysicalAddress((number + 1) * GBYTE), GBYTE / PAGE_SIZE);
         let ept = EptTables::new(ram, EptLevels::Four, frames)?;
-        Ok(Self { ept, base: (number + 1) * GUEST_BYTES, tables_end: 0 })
+        Ok(Self { ept, base: (number + 1) * GUEST_BYTES })
     }
 
     pub(super) fn context(&self) -> EptContext {
@@ -85,16 +87,12 @@ impl Guest {
         self.context().root.0 | 3 << 3 | 6
     }
 
-    /// Maps the frames of page tables below `end`.
-    fn extend(&mut self, ram: &Ram, end: u64) -> Result<(), TablesError> {
-        while self.tables_end < end {
-            let from = GuestPhysicalAddress(self.tables_end);
-            let to = HostPhysicalAddress(self.base + self.tables_end);
-            let bytes = FRAMES_AT_A_TIME * PAGE_SIZE;
-            self.ept.map(ram, from, to, bytes, PageSize::Size4K, EVERYTHING)?;
-            self.tables_end += bytes;
-        }
-        Ok(())
+    /// Maps the next frames of page tables from a guest-physical address on; where they end.
+    fn map_tables(&mut self, ram: &Ram, from: u64) -> Result<u64, TablesError> {
+        let to = HostPhysicalAddress(self.base + from);
+        let bytes = FRAMES_AT_A_TIME * PAGE_SIZE;
+        self.ept.map(ram, GuestPhysicalAddress(from), to, bytes, PageSize::Size4K, EVERYTHING)?;
+        Ok(from + bytes)
     }
 
     fn change(
@@ -120,12 +118,12 @@ impl Process {
         let share = (GBYTE / PAGE_SIZE / of.max(1)) & !(FRAMES_AT_A_TIME - 1);
         let start = number * share * PAGE_SIZE;
         let owner = &mut guests[guest];
-        owner.tables_end = owner.tables_end.max(start);
-        owner.extend(ram, start + FRAMES_AT_A_TIME * PAGE_SIZE)?;
+        let mapped = owner.map_tables(ram, start)?;
         // The first frame of guest-physical memory stays free: no table is at address 0.
         let frames = FrameAllocator::new(GuestPhysicalAddress(start + PAGE_SIZE), share - 1);
         let home = Home::Ept(owner.context());
-        Ok(Self { guest, tables: PageTables::new(ram, PagingMode::FourLevel, frames, home)? })
+        let tables = PageTables::new(ram, PagingMode::FourLevel, frames, home)?;
+        Ok(Self { guest, tables, mapped, end: start + share * PAGE_SIZE })
     }
 
     /// CR3 bits 51:12.
@@ -135,8 +133,11 @@ impl Process {
 
     /// Sees to it that EPT maps the frames that the tables may take next.
     fn reserve(&mut self, ram: &Ram, guest: &mut Guest) -> Result<(), TablesError> {
-        let next = self.tables.frames().next_frame().0;
-        guest.extend(ram, next + FRAMES_OF_A_PAGE * PAGE_SIZE)
+        let needed = self.tables.frames().next_frame().0 + FRAMES_OF_A_PAGE * PAGE_SIZE;
+        while self.mapped < needed.min(self.end) {
+            self.mapped = guest.map_tables(ram, self.mapped)?;
+        }
+        Ok(())
     }
 }
 
@@ -232,5 +233,34 @@ impl Monitor {
     /// The linear address of a page.
     pub(super) fn page(number: u32) -> LinearAddress {
         MONITOR_PAGES.add(u64::from(number) * PAGE_SIZE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::compare::work::{Editor, FIRST_FRAME, GUEST_MEMORY};
+
+    #[test]
+    fn the_tables_of_each_process_of_a_guest_may_grow() {
+        let ram = Ram::new(2 * GUEST_MEMORY).unwrap();
+        let mut guests = vec![Guest::new(&ram, 0).unwrap()];
+        let mut processes: Vec<Process> =
+            (0..2).map(|number| Process::new(&ram, &mut guests, 0, number, 2).unwrap()).collect();
+        // Each page is in a 2-MByte region of its own and needs a table: more than EPT maps at a time.
+        for region in 0..3 * FRAMES_AT_A_TIME {
+            for process in 0..2 {
+                let change = Change::Map {
+                    page: LinearAddress(region << 21),
+                    size: PageSize::Size4K,
+                    frame: GuestPhysicalAddress(FIRST_FRAME),
+                    permissions: PagePermissions::USER,
+                };
+                let edit = Edit { id: 0, last: true, processor: 0, by: Editor::Kernel, process, change };
+                let written = apply(&ram, &mut guests, &mut processes, &edit).unwrap();
+                assert_eq!(written.new, FIRST_FRAME | 0b101);
+            }
+        }
     }
 }
