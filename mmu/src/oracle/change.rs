@@ -86,7 +86,8 @@ pub(super) const EPT_DIRTY: u64 = 1 << 9;
 impl Change {
     /// Whether a processor that still uses the old entry differs from one that uses the new one in more than an
     /// access refused too early or a flag set once more: whether it takes something away.
-    pub(super) const fn takes_away(&self) -> bool {
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
         let (lost, gained) = (self.old & !self.new, self.new & !self.old);
         let moved = (self.old ^ self.new) & (ADDRESS | MAPS_PAGE) != 0;
         match self.what {

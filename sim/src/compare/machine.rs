@@ -33,8 +33,6 @@ pub(crate) struct Machine {
     pub(super) costs: OperationCosts,
     pub(super) oracle: Option<Oracle>,
     pub(super) tally: Tally,
-    /// Numbers of the processes within their guests.
-    numbers: Vec<u16>,
     held: Held,
     /// Instructions so far, for reports.
     pub(super) now: u64,
@@ -77,19 +75,15 @@ impl Machine {
         if guests.len() > MOST_GUESTS {
             return Err(MachineError::TooMany { what: "guests", given: guests.len(), most: MOST_GUESTS });
         }
-        let ram = Ram::new((guests.len() as u64 + 2) * super::space::GUEST_BYTES)?;
+        let ram = Ram::new(parts.topology.host_memory())?;
         let monitor = Monitor::new(&ram, parts.monitor_pages)?;
         let mut machines =
-            (0..guests.len()).map(|number| Guest::new(&ram, number)).collect::<Result<Vec<_>, _>>()?;
+            (0..guests.len() as u16).map(|number| Guest::new(&ram, number)).collect::<Result<Vec<_>, _>>()?;
         let mut made = Vec::new();
-        let mut numbers = Vec::new();
         for process in processes {
             let guest = usize::from(process.guest);
             let of = processes.iter().filter(|other| other.guest == process.guest).count() as u64;
-            let number =
-                numbers.iter().zip(processes).filter(|(_, other)| other.guest == process.guest).count();
-            made.push(Process::new(&ram, &mut machines, guest, number as u64, of)?);
-            numbers.push(number as u16);
+            made.push(Process::new(&ram, &mut machines, guest, process.number, of)?);
         }
         let count = usize::from(*processors);
         let host = Paging::four_level(monitor.root());
@@ -117,7 +111,6 @@ impl Machine {
             costs: *parts.processor.operations(),
             oracle: parts.oracle.then(|| Oracle::new(count)),
             tally: Tally { counts: vec![Counts::default(); processes.len() + 1], ..Tally::default() },
-            numbers,
             held,
             now: 0,
             failed: None,
@@ -147,7 +140,7 @@ impl Machine {
 
     /// The PCID that belongs to a process for good: 1 and up within its guest.
     pub(crate) fn own_pcid(&self, process: usize) -> u16 {
-        self.numbers[process] % 4095 + 1
+        self.processes[process].number % 4095 + 1
     }
 
     /// Whether a processor may have cached what a batch made stale.
@@ -156,6 +149,11 @@ impl Machine {
             Editor::Kernel => self.held.processes[processor][batch.process],
             Editor::Monitor => self.held.guests[processor][batch.guest],
         }
+    }
+
+    /// The processors that may have cached what a batch made stale, and the one that made the edit.
+    pub(crate) fn holders(&self, batch: &Batch) -> Vec<usize> {
+        (0..self.processors()).filter(|&at| at == batch.processor || self.holds(at, batch)).collect()
     }
 
     /// Whether a processor runs now what a batch changed.

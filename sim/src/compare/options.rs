@@ -24,8 +24,6 @@ pub struct CompareOptions {
     pub monitor_pages: u32,
     /// Whether every translation and every invalidation is judged.
     pub oracle: Oracle,
-    /// How often the occupancy of the TLBs is sampled over the whole work.
-    pub samples: u32,
 }
 
 /// Whether an oracle judges every translation and every invalidation.
@@ -44,8 +42,6 @@ impl CompareOptions {
     pub const PROCESSOR: &'static str = "skylake";
     /// Pages of the monitor unless said otherwise: what a short exit handler touches.
     pub const MONITOR_PAGES: u32 = 8;
-    /// Samples of the occupancy unless said otherwise.
-    pub const SAMPLES: u32 = 200;
 
     /// The defaults for some work: all default strategies, judged.
     #[must_use]
@@ -57,7 +53,6 @@ impl CompareOptions {
             strategy: StrategyOptions::default(),
             monitor_pages: Self::MONITOR_PAGES,
             oracle: Oracle::Judges,
-            samples: Self::SAMPLES,
         }
     }
 

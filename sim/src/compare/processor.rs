@@ -3,11 +3,12 @@
 use super::error::MachineError;
 use super::machine::Words;
 use super::work::Access;
+use crate::replay::meter::walk_reference;
 use isa::address::{AccessKind, LinearAddress};
 use mmu::mmu::Hit;
 use mmu::operation::{Paging, Registers};
 use mmu::translator::{Found, Translator};
-use mmu::{Dimension, Fault, Geometry, Privilege, Ram, Reference, ReferenceLog};
+use mmu::{Fault, Geometry, Privilege, Ram, Reference, ReferenceLog};
 use timing::model::Model;
 use timing::step::{self, Translation, WalkReference};
 
@@ -77,12 +78,7 @@ struct Log(Vec<WalkReference>);
 impl ReferenceLog for Log {
     #[inline]
     fn record(&mut self, reference: Reference) {
-        let dimension = match reference.dimension {
-            Dimension::Guest => step::Dimension::Guest,
-            Dimension::Ept => step::Dimension::Ept,
-        };
-        let (level, address) = (reference.level, reference.host_physical);
-        self.0.push(WalkReference { dimension, level, address });
+        self.0.push(walk_reference(&reference));
     }
 }
 

@@ -145,7 +145,7 @@ pub fn compare_on(
     };
     let mut runs = strategies
         .iter()
-        .map(|known| Run::new(System::new(known, &bench.strategy, &parts)?))
+        .map(|known| Ok(Run::new(System::new(known, &bench.strategy, &parts)?)))
         .collect::<Result<Vec<_>, MachineError>>()?;
     let mut instructions = 0;
     let mut spare = Block::default();
@@ -178,8 +178,8 @@ struct Run {
 const SAMPLES: usize = 256;
 
 impl Run {
-    fn new(system: System) -> Result<Self, MachineError> {
-        Ok(Self { system, instructions: 0, samples: Vec::new(), every: 1, blocks: 0 })
+    const fn new(system: System) -> Self {
+        Self { system, instructions: 0, samples: Vec::new(), every: 1, blocks: 0 }
     }
 
     fn block(&mut self, topology: &Topology, block: &Block) -> Result<(), MachineError> {
@@ -205,7 +205,7 @@ impl Run {
         }
     }
 
-    fn result(self, topology: &Topology, first: Option<u64>) -> StrategyResult {
+    fn result(self, topology: &Topology) -> StrategyResult {
         let Self { system, samples, .. } = self;
         let total = system.total();
         let (machine, known) = (system.machine, system.known);
@@ -238,7 +238,7 @@ impl Run {
                 incoherent: summary.incoherent,
             },
             cycles: cycles.total(),
-            cycles_relative: first.map_or(1.0, |first| cycles.total() as f64 / first as f64),
+            cycles_relative: 1.0,
             cycles_by_cause: cycles,
             tags: tags(topology, &machine.tally.counts),
             occupancy: samples,
@@ -266,16 +266,14 @@ fn tags(topology: &Topology, counts: &[Counts]) -> BTreeMap<String, TagCounts> {
 }
 
 fn collect(topology: &Topology, bench: &Bench, instructions: u64, runs: Vec<Run>) -> Comparison {
-    let mut strategies: Vec<StrategyResult> = Vec::new();
-    for run in runs {
-        let first = strategies.first().map(|first| first.cycles);
-        strategies.push(run.result(topology, first));
-    }
-    Comparison {
+    let strategies: Vec<_> = runs.into_iter().map(|run| run.result(topology)).collect();
+    let mut comparison = Comparison {
         instructions,
         accesses: strategies.first().map_or(0, |first| first.accesses),
         processor: bench.processor.description().to_owned(),
         strategies,
         ..Comparison::default()
-    }
+    };
+    comparison.relate();
+    comparison
 }

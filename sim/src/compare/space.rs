@@ -8,15 +8,13 @@
 //!
 //! Only tables are ever read or written: a comparison moves no data.
 
-use super::work::{Change, Edit};
+use super::work::{Change, Edit, FIRST_FRAME, Topology};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use mmu::ept::{EptContext, EptLevels, EptPermissions};
 use mmu::tables::{EptTables, FrameAllocator, Home, Leaf, PagePermissions, PageTables, TablesError};
 use mmu::{PageSize, PagingMode, Ram};
 
 const GBYTE: u64 = 1 << 30;
-/// Guest-physical memory of a guest, and where that of the first starts.
-pub(super) const GUEST_BYTES: u64 = 64 * GBYTE;
 /// Frames of page tables that EPT maps at a time.
 const FRAMES_AT_A_TIME: u64 = 512;
 /// Frames that one page may need for its tables.
@@ -34,13 +32,15 @@ const EVERYTHING: EptPermissions =
 /// A guest: its EPT, and where its memory is.
 pub(super) struct Guest {
     ept: EptTables,
-    /// Where its guest-physical memory is.
-    base: u64,
+    /// Its number.
+    number: u16,
 }
 
 /// A process of a guest.
 pub(super) struct Process {
     pub(super) guest: usize,
+    /// Its place among the processes of the guest.
+    pub(super) number: u16,
     tables: PageTables,
     /// Up to where EPT maps the frames of its tables.
     mapped: u64,
@@ -61,21 +61,11 @@ pub(super) struct Written {
     pub(super) new: u64,
 }
 
-impl Written {
-    /// Whether cached copies of the old entry permit something that the new one does not.
-    pub(super) const fn takes_away(&self, rights: u64, inverted: u64) -> bool {
-        const PRESENT_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-        let (old, new) = (self.old ^ inverted, self.new ^ inverted);
-        self.old != 0 && ((old ^ new) & PRESENT_ADDRESS != 0 || old & !new & rights != 0)
-    }
-}
-
 impl Guest {
-    pub(super) fn new(ram: &Ram, number: usize) -> Result<Self, TablesError> {
-        let number = number as u64;
-        let frames = FrameAllocator::new(HostPhysicalAddress((number + 1) * GBYTE), GBYTE / PAGE_SIZE);
-        let ept = EptTables::new(ram, EptLevels::Four, frames)?;
-        Ok(Self { ept, base: (number + 1) * GUEST_BYTES })
+    pub(super) fn new(ram: &Ram, number: u16) -> Result<Self, TablesError> {
+        let start = HostPhysicalAddress((u64::from(number) + 1) * GBYTE);
+        let frames = FrameAllocator::new(start, GBYTE / PAGE_SIZE);
+        Ok(Self { ept: EptTables::new(ram, EptLevels::Four, frames)?, number })
     }
 
     pub(super) fn context(&self) -> EptContext {
@@ -89,7 +79,7 @@ impl Guest {
 
     /// Maps the next frames of page tables from a guest-physical address on; where they end.
     fn map_tables(&mut self, ram: &Ram, from: u64) -> Result<u64, TablesError> {
-        let to = HostPhysicalAddress(self.base + from);
+        let to = HostPhysicalAddress(Topology::guest_base(self.number) + from);
         let bytes = FRAMES_AT_A_TIME * PAGE_SIZE;
         self.ept.map(ram, GuestPhysicalAddress(from), to, bytes, PageSize::Size4K, EVERYTHING)?;
         Ok(from + bytes)
@@ -112,18 +102,18 @@ impl Process {
         ram: &Ram,
         guests: &mut [Guest],
         guest: usize,
-        number: u64,
+        number: u16,
         of: u64,
     ) -> Result<Self, TablesError> {
-        let share = (GBYTE / PAGE_SIZE / of.max(1)) & !(FRAMES_AT_A_TIME - 1);
-        let start = number * share * PAGE_SIZE;
+        let share = (FIRST_FRAME / PAGE_SIZE / of.max(1)) & !(FRAMES_AT_A_TIME - 1);
+        let start = u64::from(number) * share * PAGE_SIZE;
         let owner = &mut guests[guest];
         let mapped = owner.map_tables(ram, start)?;
         // The first frame of guest-physical memory stays free: no table is at address 0.
         let frames = FrameAllocator::new(GuestPhysicalAddress(start + PAGE_SIZE), share - 1);
         let home = Home::Ept(owner.context());
         let tables = PageTables::new(ram, PagingMode::FourLevel, frames, home)?;
-        Ok(Self { guest, tables, mapped, end: start + share * PAGE_SIZE })
+        Ok(Self { guest, number, tables, mapped, end: start + share * PAGE_SIZE })
     }
 
     /// CR3 bits 51:12.
@@ -191,7 +181,8 @@ impl Process {
     }
 }
 
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+/// The address in an entry of either kind of tables.
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const EPT_WRITE: u64 = EptPermissions::WRITE.bits() as u64;
 /// What a change of protection sets: rights, and not the flags that hardware writes.
 const PERMISSIONS: u64 = PagePermissions::WRITE.bits()
@@ -240,7 +231,7 @@ impl Monitor {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::compare::work::{Editor, FIRST_FRAME, GUEST_MEMORY};
+    use crate::compare::work::{Editor, GUEST_MEMORY};
 
     #[test]
     fn the_tables_of_each_process_of_a_guest_may_grow() {

@@ -7,9 +7,7 @@ use super::strategy::{Batch, Known, Page, Strategy, StrategyOptions};
 use super::work::{Access, Block, Change, Edit, Editor, Event};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use mmu::Fault;
-use mmu::ept::EptPermissions;
 use mmu::oracle::{self, Actor, What};
-use mmu::tables::PagePermissions;
 use timing::stack::Cause;
 
 /// A machine and the strategy that runs it.
@@ -159,13 +157,11 @@ impl System {
             pages: Vec::new(),
             changes: Vec::new(),
         });
-        if takes_away(edit, &written) {
+        let change = self.machine.change(edit, guest, &written);
+        if change.takes_away() {
             batch.pages.push(stale_page(edit, &written));
         }
-        let change = self.machine.report(edit, guest, &written);
-        if let (Some(change), Some(batch)) = (change, &mut self.open) {
-            batch.changes.push(change);
-        }
+        batch.changes.extend(self.machine.oracle.as_mut().map(|oracle| oracle.changed(change)));
         if edit.last {
             self.finish(processor);
         }
@@ -212,10 +208,9 @@ impl Machine {
         Ok(())
     }
 
-    /// Tells the oracle what an edit has changed.
-    fn report(&mut self, edit: &Edit, guest: usize, written: &Written) -> Option<oracle::ChangeId> {
+    /// What an edit has changed.
+    fn change(&self, edit: &Edit, guest: usize, written: &Written) -> oracle::Change {
         let context = *self.processors[usize::from(edit.processor)].translator.context();
-        let oracle = self.oracle.as_mut()?;
         let what = match edit.change {
             Change::Map { page, size, .. }
             | Change::Unmap { page, size }
@@ -234,22 +229,7 @@ impl Machine {
         };
         let by = Actor { processor: usize::from(edit.processor), who: who.into() };
         let Written { entry, level, old, new } = *written;
-        Some(oracle.changed(oracle::Change { by, at: self.now, what, entry, level, old, new }))
-    }
-}
-
-/// Whether cached copies of the old entry permit what the new one does not.
-fn takes_away(edit: &Edit, written: &Written) -> bool {
-    match edit.by {
-        Editor::Kernel => {
-            let inverted = PagePermissions::EXECUTE_DISABLE.bits();
-            let rights = 1 | PagePermissions::WRITE.bits() | PagePermissions::USER.bits() | inverted;
-            written.takes_away(rights, inverted)
-        }
-        Editor::Monitor => {
-            let rights = EptPermissions::READ | EptPermissions::WRITE | EptPermissions::EXECUTE;
-            written.takes_away(u64::from(rights.bits()), 0)
-        }
+        oracle::Change { by, at: self.now, what, entry, level, old, new }
     }
 }
 
@@ -264,7 +244,7 @@ fn stale_page(edit: &Edit, written: &Written) -> Page {
         | Change::CutHost { guest_physical, size }
         | Change::RestoreHost { guest_physical, size } => Page::GuestPhysical {
             address: guest_physical,
-            was: HostPhysicalAddress(written.old & 0x000f_ffff_ffff_f000 & !size.offset_mask()),
+            was: HostPhysicalAddress(written.old & space::ADDRESS & !size.offset_mask()),
             bytes: size.bytes(),
         },
     }

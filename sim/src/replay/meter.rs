@@ -41,7 +41,7 @@ impl Meter {
     fn charge(&mut self, report: &AccessReport<'_>) {
         let Some(address) = report.host_physical else { return };
         self.references.clear();
-        self.references.extend(report.references.iter().map(reference));
+        self.references.extend(report.references.iter().map(walk_reference));
         self.most_references = self.most_references.max(self.references.len() as u64);
         let translation = match report.hit {
             Hit::L1 => Translation::L1,
@@ -53,7 +53,8 @@ impl Meter {
     }
 }
 
-fn reference(reference: &Reference) -> WalkReference {
+/// A reference of a walk as time takes it.
+pub(crate) const fn walk_reference(reference: &Reference) -> WalkReference {
     let dimension = match reference.dimension {
         Dimension::Guest => step::Dimension::Guest,
         Dimension::Ept => step::Dimension::Ept,

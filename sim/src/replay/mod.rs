@@ -9,7 +9,7 @@
 
 mod foreign;
 mod machine;
-mod meter;
+pub(crate) mod meter;
 pub mod options;
 pub mod report;
 mod run;

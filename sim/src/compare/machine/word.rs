@@ -124,7 +124,7 @@ impl Machine {
     /// A load of CR3 that keeps what is cached, unless the word of the process belonged to another one or a flush
     /// is asked for.
     pub(super) fn load_under_word(&mut self, processor: usize, process: usize, source: u64, cached: Cached) {
-        let (guest, number) = (self.guest_of(process), self.numbers[process]);
+        let (guest, number) = (self.guest_of(process), self.processes[process].number);
         self.with_words(processor, Words::take_none);
         self.perform(processor, Operation::MovToCr3(source));
         let owned = self.with_words(processor, |words| words.take(guest, process, number));
@@ -143,7 +143,7 @@ impl Machine {
     /// Does something in a guest under the word of one of its processes, and goes back to what the processor did.
     /// Does nothing when the word has another owner by now: then nothing of the process is cached.
     pub(super) fn under_word(&mut self, processor: usize, process: usize, action: impl FnOnce(&mut Self)) {
-        let (guest, number) = (self.guest_of(process), self.numbers[process]);
+        let (guest, number) = (self.guest_of(process), self.processes[process].number);
         let words = self.processors[processor].words.as_ref();
         if words.is_none_or(|words| words.owner(guest, number) != Some(process)) {
             return;
@@ -157,7 +157,7 @@ impl Machine {
         self.with_words(processor, |words| words.take(guest, process, number));
         action(self);
         if let Some(before) = before {
-            let number = self.numbers[before];
+            let number = self.processes[before].number;
             self.with_words(processor, |words| words.take(guest, before, number));
         }
         if place != Place::Guest(guest) {

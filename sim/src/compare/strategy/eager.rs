@@ -25,9 +25,7 @@ impl Strategy for Eager {
         let own = batch.processor;
         let targets: Vec<usize> = match self.targets {
             Targets::Everyone => (0..machine.processors()).collect(),
-            Targets::Holders => {
-                (0..machine.processors()).filter(|&at| at == own || machine.holds(at, &batch)).collect()
-            }
+            Targets::Holders => machine.holders(&batch),
             Targets::Itself => vec![own],
         };
         let reach = self.reach;

@@ -72,8 +72,7 @@ impl Strategy for Recycle {
                 machine.shoot(own, &now, |machine, at| self.renew(machine, at));
             }
             Editor::Monitor => {
-                let holders: Vec<usize> =
-                    (0..machine.processors()).filter(|&at| at == own || machine.holds(at, &batch)).collect();
+                let holders = machine.holders(&batch);
                 machine.shoot(own, &holders, |machine, at| Reach::Context.remove(machine, at, &batch));
             }
         }
