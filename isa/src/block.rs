@@ -1,10 +1,11 @@
 //! Blocks: straight-line code on one page, decoded.
 
-use crate::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use crate::address::{HostPhysicalAddress, PAGE_SIZE};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{self, FlagsNeeded};
 use crate::fusion;
 use crate::liveness;
+use crate::mode::CodeContext;
 use crate::record::Record;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
@@ -39,38 +40,59 @@ pub(crate) fn build<C: Cpu>(
     rip: u64,
     physical: HostPhysicalAddress,
     most: usize,
+    context: &CodeContext,
 ) -> Result<Block<C>, Stopped> {
     let mut bytes = [0; BLOCK_BYTES];
     let on_page = BLOCK_BYTES.min(PAGE_SIZE as usize - physical.page_offset());
     cpu.code_bytes(physical, &mut bytes[..on_page]);
-    let instructions = decode_straight(&bytes[..on_page], most);
-    if instructions.is_empty() {
-        build_across(cpu, rip, &bytes[..on_page])
+    let in_segment = in_segment(rip, context).min(on_page);
+    let instructions = decode_straight(&bytes[..in_segment], most, context);
+    if !instructions.is_empty() {
+        Ok(assemble(&instructions, None, context))
+    } else if in_segment < on_page {
+        Err(Stop::GENERAL_PROTECTION.into()) // behind the limit of CS
     } else {
-        Ok(assemble(&instructions, None))
+        build_across(cpu, rip, &bytes[..on_page], context)
     }
 }
 
+/// Bytes of code from `rip` to the limit of CS, as far as a block looks.
+pub(crate) fn in_segment(rip: u64, context: &CodeContext) -> usize {
+    if rip > context.limit {
+        return 0;
+    }
+    usize::try_from((context.limit - rip).saturating_add(1)).unwrap_or(usize::MAX).min(BLOCK_BYTES)
+}
+
 /// The only instruction of the block crosses the end of the page: decodes it with the bytes of the next one.
-fn build_across<C: Cpu>(cpu: &mut C, rip: u64, first: &[u8]) -> Result<Block<C>, Stopped> {
+fn build_across<C: Cpu>(
+    cpu: &mut C,
+    rip: u64,
+    first: &[u8],
+    context: &CodeContext,
+) -> Result<Block<C>, Stopped> {
     if first.len() >= LONGEST {
         return Err(Stop::GENERAL_PROTECTION.into()); // longer than any instruction may be
     }
     let mut bytes = [0; 2 * LONGEST];
     let length = first.len();
     bytes[..length].copy_from_slice(first);
-    let second = cpu.translate_fetch(LinearAddress(rip.wrapping_add(length as u64)))?;
-    cpu.code_bytes(second, &mut bytes[length..LONGEST]);
-    let instructions = decode_straight(&bytes[..LONGEST], 1);
+    let most = in_segment(rip, context).min(LONGEST);
+    if most <= length {
+        return Err(Stop::GENERAL_PROTECTION.into());
+    }
+    let second = cpu.translate_fetch(context.linear(rip.wrapping_add(length as u64)))?;
+    cpu.code_bytes(second, &mut bytes[length..most]);
+    let instructions = decode_straight(&bytes[..most], 1, context);
     if instructions.is_empty() {
         return Err(Stop::GENERAL_PROTECTION.into());
     }
-    Ok(assemble(&instructions, Some(second.page())))
+    Ok(assemble(&instructions, Some(second.page()), context))
 }
 
 /// Decodes up to and with the first branch, as far as the bytes hold whole instructions.
-fn decode_straight(bytes: &[u8], most: usize) -> Vec<Instruction> {
-    let mut decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
+fn decode_straight(bytes: &[u8], most: usize, context: &CodeContext) -> Vec<Instruction> {
+    let mut decoder = Decoder::with_ip(context.mode.size.bits(), bytes, 0, DecoderOptions::NONE);
     let mut instructions = Vec::with_capacity(most);
     while instructions.len() < most && decoder.can_decode() {
         let instruction = decoder.decode();
@@ -95,13 +117,17 @@ fn ends_block(instruction: &Instruction) -> bool {
         )
 }
 
-fn assemble<C: Cpu>(instructions: &[Instruction], second_page: Option<HostPhysicalAddress>) -> Block<C> {
+fn assemble<C: Cpu>(
+    instructions: &[Instruction],
+    second_page: Option<HostPhysicalAddress>,
+    context: &CodeContext,
+) -> Block<C> {
     let mut records: Vec<Record<C>> = Vec::with_capacity(instructions.len());
     for (number, instruction) in instructions.iter().enumerate() {
         let flags = if C::OBSERVED { FlagsNeeded::Yes } else { liveness::of(&instructions[number..]) };
-        records.push(decode::record(instruction, instruction.ip16(), flags));
+        records.push(decode::record_in(context.mode, instruction, instruction.ip16(), flags));
     }
-    if !C::OBSERVED {
+    if !C::OBSERVED && !context.mode.size.is_segmented() {
         fusion::fuse(instructions, &mut records);
     }
     Block {

@@ -29,6 +29,9 @@ pub enum Stop {
     CodeWrite(HostPhysicalAddress),
     /// The machine has recorded something of its own and wants control.
     Machine,
+    /// The instruction has completed, RIP is at its successor, and the machine is to look at what it changed before it
+    /// goes on.
+    Done,
 }
 
 impl Stop {
@@ -42,6 +45,43 @@ impl Stop {
     pub const GENERAL_PROTECTION: Self = Self::Exception(Exception::with_code(Vector::GeneralProtection, 0));
     /// #UD.
     pub const INVALID_OPCODE: Self = Self::exception(Vector::InvalidOpcode);
+}
+
+/// With whose rights the processor makes an access (SDM Vol. 3A, 5.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Privilege {
+    /// An explicit access at privilege level 3.
+    User,
+    /// An explicit access at a lower privilege level: CR4.SMAP applies unless EFLAGS.AC is 1.
+    Supervisor,
+    /// An access to a descriptor table or a task-state segment, at whatever level: CR4.SMAP applies.
+    Implicit,
+}
+
+/// A change of what linear addresses are translated with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TranslationChange {
+    /// MOV to CR0, LMSW, CLTS: the value that CR0 is to have.
+    Cr0(u64),
+    /// MOV to CR3, with bit 63 as it was in the source operand.
+    Cr3(u64),
+    /// MOV to CR4: the value that CR4 is to have.
+    Cr4(u64),
+    /// WRMSR to IA32_EFER: the value that it is to have.
+    Efer(u64),
+    /// A task switch that loads CR3.
+    TaskSwitch(u64),
+    /// INVLPG.
+    Page(LinearAddress),
+    /// INVPCID of a type with a descriptor.
+    Pcid {
+        /// The type, 0 to 3.
+        kind: u8,
+        /// The PCID.
+        pcid: u16,
+        /// The address.
+        address: LinearAddress,
+    },
 }
 
 /// How a [`Stop`] travels: boxed, so that the result of a handler is one word and success costs one comparison.
@@ -84,6 +124,86 @@ pub trait Cpu: Sized {
         at: LinearAddress,
         compute: impl FnOnce(&mut State, S) -> S,
     ) -> Result<(), Stopped>;
+
+    /// Loads a scalar with other rights than those of the current privilege level.
+    ///
+    /// # Errors
+    /// What the translation refuses.
+    fn read_as<S: Scalar>(&mut self, privilege: Privilege, at: LinearAddress) -> Result<S, Stopped> {
+        let _ = privilege;
+        self.read(at)
+    }
+
+    /// Stores a scalar with other rights than those of the current privilege level.
+    ///
+    /// # Errors
+    /// What the translation refuses; nothing has been written.
+    fn write_as<S: Scalar>(
+        &mut self,
+        privilege: Privilege,
+        at: LinearAddress,
+        value: S,
+    ) -> Result<(), Stopped> {
+        let _ = privilege;
+        self.write(at, value)
+    }
+
+    /// Reads from an I/O port; the permission has been checked.
+    ///
+    /// # Errors
+    /// The machine may intercept it. Without I/O: #GP(0).
+    fn port_read(&mut self, port: u16, bytes: u8) -> Result<u32, Stopped> {
+        let _ = (port, bytes);
+        Err(Stop::GENERAL_PROTECTION.into())
+    }
+
+    /// Writes to an I/O port; the permission has been checked.
+    ///
+    /// # Errors
+    /// The machine may intercept it. Without I/O: #GP(0).
+    fn port_write(&mut self, port: u16, bytes: u8, value: u32) -> Result<(), Stopped> {
+        let _ = (port, bytes, value);
+        Err(Stop::GENERAL_PROTECTION.into())
+    }
+
+    /// Reads an MSR that is not part of [`State`].
+    ///
+    /// # Errors
+    /// #GP(0) when there is none; the machine may intercept it.
+    fn read_msr(&mut self, index: u32) -> Result<u64, Stopped> {
+        let _ = index;
+        Err(Stop::GENERAL_PROTECTION.into())
+    }
+
+    /// Writes an MSR that is not part of [`State`].
+    ///
+    /// # Errors
+    /// #GP(0) when there is none or the value is refused; the machine may intercept it.
+    fn write_msr(&mut self, index: u32, value: u64) -> Result<(), Stopped> {
+        let _ = (index, value);
+        Err(Stop::GENERAL_PROTECTION.into())
+    }
+
+    /// The task priority, as CR8 shows it.
+    fn task_priority(&self) -> u8 {
+        0
+    }
+
+    /// Changes the task priority: 0 to 15.
+    fn set_task_priority(&mut self, priority: u8) {
+        let _ = priority;
+    }
+
+    /// What linear addresses are translated with is about to change: removes from the TLB what must go and, where that
+    /// is due, loads the PDPTE registers. The registers in [`State`] still have their old values; when this succeeds
+    /// they get the new ones.
+    ///
+    /// # Errors
+    /// #GP(0) when the PDPTEs are refused.
+    fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
+        let _ = change;
+        Ok(())
+    }
 
     /// Where the code at `at` is.
     ///

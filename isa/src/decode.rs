@@ -5,6 +5,7 @@
 
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::instruction;
+use crate::mode::{CodeMode, CodeSize};
 use crate::record::{Handler, Modifiers, Record};
 use crate::state::Slot;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
@@ -85,17 +86,28 @@ pub struct Form<'a> {
     pub kinds: [Kind; 4],
     /// Whether the flags matter.
     pub flags: FlagsNeeded,
+    /// The mode that it was decoded for.
+    pub mode: CodeMode,
 }
 
 impl<'a> Form<'a> {
-    /// The form of an instruction.
+    /// The form of an instruction in 64-bit mode.
     #[must_use]
     pub fn new(instruction: &'a Instruction, flags: FlagsNeeded) -> Self {
+        Self::in_mode(CodeMode::LONG, instruction, flags)
+    }
+
+    /// The form of an instruction.
+    #[must_use]
+    pub fn in_mode(mode: CodeMode, instruction: &'a Instruction, flags: FlagsNeeded) -> Self {
         let mut kinds = [Kind::None; 4];
         for (operand, kind) in (0..instruction.op_count().min(4)).zip(&mut kinds) {
             *kind = kind_of(instruction, operand);
+            if mode.size.is_segmented() && *kind == Kind::Flat {
+                *kind = Kind::Memory;
+            }
         }
-        Self { instruction, kinds, flags }
+        Self { instruction, kinds, flags, mode }
     }
 
     /// The mnemonic.
@@ -177,12 +189,23 @@ fn is_high_byte(register: Register) -> bool {
     matches!(register, Register::AH | Register::CH | Register::DH | Register::BH)
 }
 
-/// Decodes one instruction into a record at `offset` from the start of its block, which iced-x86 was told to be at
+/// Decodes one instruction of 64-bit mode into a record at `offset` from the start of its block, which iced-x86 was told to be at
 /// linear address 0.
 #[must_use]
 pub fn record<C: Cpu>(instruction: &Instruction, offset: u16, flags: FlagsNeeded) -> Record<C> {
-    let form = Form::new(instruction, flags);
-    let mut record = operands(instruction, unmodelled::<C>);
+    record_in(CodeMode::LONG, instruction, offset, flags)
+}
+
+/// As [`record()`], in any mode.
+#[must_use]
+pub fn record_in<C: Cpu>(
+    mode: CodeMode,
+    instruction: &Instruction,
+    offset: u16,
+    flags: FlagsNeeded,
+) -> Record<C> {
+    let form = Form::in_mode(mode, instruction, flags);
+    let mut record = operands(mode.size, instruction, unmodelled::<C>);
     record.offset = offset;
     if !is_out_of_reach(instruction) {
         record.handler = instruction::select(&form).unwrap_or(unmodelled::<C>);
@@ -201,7 +224,7 @@ fn unmodelled<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     Err(Stop::Unmodelled.into())
 }
 
-fn operands<C: Cpu>(instruction: &Instruction, handler: Handler<C>) -> Record<C> {
+fn operands<C: Cpu>(size: CodeSize, instruction: &Instruction, handler: Handler<C>) -> Record<C> {
     let mut record = Record {
         handler,
         immediate: 0,
@@ -218,14 +241,14 @@ fn operands<C: Cpu>(instruction: &Instruction, handler: Handler<C>) -> Record<C>
         length: u8::try_from(instruction.len()).unwrap_or(15),
     };
     for operand in 0..instruction.op_count() {
-        resolve(&mut record, instruction, operand);
+        resolve(&mut record, size, instruction, operand);
     }
     record
 }
 
 /// Register operands fill `destination`, then `source`, then `third`, whatever stands between them, except that a
 /// first operand in memory leaves `destination` free: `add [rbx],rax` has RAX in `source`.
-fn resolve<C>(record: &mut Record<C>, instruction: &Instruction, operand: u32) {
+fn resolve<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction, operand: u32) {
     match instruction.op_kind(operand) {
         OpKind::Register => resolve_register(record, instruction.op_register(operand), operand),
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
@@ -237,7 +260,7 @@ fn resolve<C>(record: &mut Record<C>, instruction: &Instruction, operand: u32) {
             record.immediate =
                 if kind == OpKind::Immediate8_2nd { record.immediate | value << 32 } else { value };
         }
-        _ => resolve_memory(record, instruction),
+        _ => resolve_memory(record, size, instruction),
     }
 }
 
@@ -261,16 +284,18 @@ fn resolve_register<C>(record: &mut Record<C>, register: Register, operand: u32)
     }
 }
 
-fn resolve_memory<C>(record: &mut Record<C>, instruction: &Instruction) {
+fn resolve_memory<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction) {
     record.modifiers = record.modifiers.with_memory_operand();
     if has_32_bit_address(instruction) {
         record.modifiers = record.modifiers.with_32_bit_address();
     }
-    record.segment = match instruction.memory_segment() {
-        Register::FS => Slot::FsBase,
-        Register::GS => Slot::GsBase,
-        _ => Slot::Zero,
-    };
+    if has_16_bit_address(instruction) {
+        record.modifiers = record.modifiers.with_16_bit_address();
+    }
+    if size.is_segmented() {
+        record.modifiers = record.modifiers.with_segment();
+    }
+    record.segment = segment_base(size, instruction.memory_segment());
     if instruction.op_kinds().any(|kind| kind == OpKind::Memory) {
         record.base = slot_of(instruction.memory_base());
         record.index = slot_of(instruction.memory_index());
@@ -279,11 +304,33 @@ fn resolve_memory<C>(record: &mut Record<C>, instruction: &Instruction) {
     }
 }
 
+fn segment_base(size: CodeSize, segment: Register) -> Slot {
+    match segment {
+        Register::FS => Slot::FsBase,
+        Register::GS => Slot::GsBase,
+        _ if !size.is_segmented() => Slot::Zero,
+        Register::ES => Slot::EsBase,
+        Register::CS => Slot::CsBase,
+        Register::SS => Slot::SsBase,
+        _ => Slot::DsBase,
+    }
+}
+
+fn has_16_bit_address(instruction: &Instruction) -> bool {
+    let no_register =
+        instruction.memory_base() == Register::None && instruction.memory_index() == Register::None;
+    let string = |kind| matches!(kind, OpKind::MemorySegSI | OpKind::MemoryESDI | OpKind::MemorySegDI);
+    instruction.memory_base().is_gpr16()
+        || instruction.memory_index().is_gpr16()
+        || (instruction.memory_displ_size() == 2 && no_register)
+        || instruction.op_kinds().any(string)
+}
+
 /// MOVABS has a 64-bit displacement, which stands in `immediate`; all others fit in 32 bits with sign. (A
 /// RIP-relative one that does not, because it is relative to the block, is [refused](record).)
 #[allow(clippy::cast_possible_truncation, reason = "a 32-bit address has 32 bits of displacement")]
 fn resolve_displacement<C>(record: &mut Record<C>, displacement: u64) {
-    if record.modifiers.has_32_bit_address() {
+    if record.modifiers.has_32_bit_address() || record.modifiers.has_16_bit_address() {
         record.displacement = (displacement as u32).cast_signed();
     } else if let Ok(displacement) = i32::try_from(displacement.cast_signed()) {
         record.displacement = displacement;

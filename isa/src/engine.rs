@@ -6,10 +6,11 @@
 //! short ways hold as long as no translation for execution has changed and no code was dropped, which a stamp
 //! tells.
 
-use crate::address::{HostPhysicalAddress, LinearAddress};
+use crate::address::HostPhysicalAddress;
 use crate::block::{self, Block, Ending};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::float::Session;
+use crate::mode::{CodeContext, CodeMode, CodeSize};
 use crate::record::Record;
 use core::cell::Cell;
 use rustc_hash::FxHashMap;
@@ -43,8 +44,17 @@ struct Entry<C> {
     place: Place,
 }
 
-/// Where a block is: its first byte, and the second page if it has one.
-type Place = (HostPhysicalAddress, Option<HostPhysicalAddress>);
+/// Where a block is, and for what it was decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    /// The first byte.
+    first: HostPhysicalAddress,
+    /// The page of its last byte, if that is another.
+    second: Option<HostPhysicalAddress>,
+    mode: CodeMode,
+    /// Bytes up to the limit of CS, as far as a block looks.
+    in_segment: usize,
+}
 
 /// A block at a linear address, valid while the stamp is current.
 #[derive(Clone, Copy)]
@@ -60,6 +70,58 @@ impl Link {
     #[inline(always)]
     fn leads_to(self, rip: u64, stamp: u64) -> bool {
         self.rip == rip && self.stamp == stamp
+    }
+}
+
+/// The code segments and modes that links were made under, each with a number.
+struct Contexts {
+    current: CodeContext,
+    number: u64,
+    /// Those with a number, by number.
+    known: Vec<CodeContext>,
+}
+
+/// Numbers of code contexts.
+const CONTEXTS: usize = 256;
+
+/// Whether the numbers of before hold.
+#[derive(PartialEq, Eq)]
+enum Selected {
+    AsBefore,
+    AfterLoss,
+}
+
+impl Default for Contexts {
+    fn default() -> Self {
+        let current = CodeContext { mode: CodeMode::LONG, base: 0, limit: u64::MAX };
+        Self { current, number: 0, known: vec![current] }
+    }
+}
+
+impl Contexts {
+    fn select(&mut self, context: CodeContext) -> Selected {
+        self.current = context;
+        if let Some(number) = self.known.iter().position(|known| *known == context) {
+            self.number = number as u64;
+            return Selected::AsBefore;
+        }
+        let full = self.known.len() == CONTEXTS;
+        if full {
+            self.known.clear();
+        }
+        self.number = self.known.len() as u64;
+        self.known.push(context);
+        if full { Selected::AfterLoss } else { Selected::AsBefore }
+    }
+
+    /// RIP, after it was made to wrap as EIP does outside 64-bit mode.
+    fn wrap<C: Cpu>(&self, cpu: &mut C) -> u64 {
+        let rip = cpu.state().rip();
+        if self.current.mode.size == CodeSize::Bits64 || rip >> 32 == 0 {
+            return rip;
+        }
+        cpu.state_mut().set_rip(rip & 0xffff_ffff);
+        rip & 0xffff_ffff
     }
 }
 
@@ -83,6 +145,8 @@ pub struct CodeCache<C> {
     by_page: FxHashMap<HostPhysicalAddress, Vec<BlockId>>,
     jumps: Box<[Link]>,
     drops: u64,
+    /// How code is reached now, and before.
+    contexts: Contexts,
     /// Most instructions in a block.
     longest: usize,
 }
@@ -96,6 +160,7 @@ impl<C: Cpu> Default for CodeCache<C> {
             by_page: FxHashMap::default(),
             jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
             drops: 0,
+            contexts: Contexts::default(),
             longest: BLOCK_INSTRUCTIONS,
         }
     }
@@ -149,38 +214,40 @@ impl<C: Cpu> CodeCache<C> {
     #[inline(never)]
     pub fn run(&mut self, cpu: &mut C, budget: u64) -> Run {
         let session = Session::open(cpu);
-        let mut left = budget;
-        let mut outcome = self.run_blocks(cpu, &mut left);
+        let given = i64::try_from(budget).unwrap_or(i64::MAX);
+        cpu.state_mut().remaining = given;
+        self.enter(cpu.state().code_context());
+        let mut outcome = self.run_blocks(cpu);
         while let Some(page) = code_write(&outcome) {
             self.drop_page(page);
             cpu.code_dropped(page);
             // The instruction may write its own page, so it is executed once without being kept.
-            outcome = run_uncached(cpu, 1, &mut left);
+            outcome = run_uncached(cpu, 1, &self.contexts.current);
             if outcome.is_ok() {
-                outcome = self.run_blocks(cpu, &mut left);
+                outcome = self.run_blocks(cpu);
             }
         }
         session.close(cpu.state_mut());
-        let executed = budget - left;
+        let executed = given.abs_diff(cpu.state().remaining);
         match outcome {
             Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },
             Err((stop, next_rip)) => Run { executed, stop: Some(*stop), next_rip },
         }
     }
 
-    fn run_blocks(&mut self, cpu: &mut C, left: &mut u64) -> Result<(), StoppedAt> {
-        if *left == 0 {
+    fn run_blocks(&mut self, cpu: &mut C) -> Result<(), StoppedAt> {
+        if cpu.state().remaining <= 0 {
             return Ok(());
         }
         let mut id = self.find(cpu)?;
         let mut stamp = self.stamp(cpu);
         loop {
             let block = &self.entries[id as usize].block;
-            if u64::from(block.instructions) > *left {
-                return run_part(cpu, block, left);
+            if i64::from(block.instructions) > cpu.state().remaining {
+                return run_part(cpu, block, &self.contexts.current);
             }
-            run_block(cpu, block, left)?;
-            if *left == 0 {
+            run_block(cpu, block)?;
+            if cpu.state().remaining <= 0 {
                 return Ok(());
             }
             let now = self.stamp(cpu);
@@ -192,11 +259,22 @@ impl<C: Cpu> CodeCache<C> {
         }
     }
 
-    /// Equal stamps mean equal translations for execution and equal decoded code. (A link would have to outlive 2^32
-    /// invalidations or drops to be taken for a current one.)
+    /// Equal stamps mean equal translations for execution, equal decoded code and the same code segment and mode. (A
+    /// link would have to outlive 2^32 invalidations or 2^24 drops to be taken for a current one.)
     #[inline(always)]
     fn stamp(&self, cpu: &C) -> u64 {
-        cpu.fetch_epoch() << 32 | self.drops & 0xffff_ffff
+        cpu.fetch_epoch() << 32 | self.contexts.number << 24 | self.drops & 0xff_ffff
+    }
+
+    /// Makes a code segment and mode the current ones.
+    #[inline]
+    fn enter(&mut self, context: CodeContext) {
+        if context != self.contexts.current && self.contexts.select(context) == Selected::AfterLoss {
+            self.jumps.fill(Link::NONE);
+            for Entry { successors, .. } in &self.entries {
+                successors.iter().for_each(|successor| successor.set(Link::NONE));
+            }
+        }
     }
 
     #[inline(always)]
@@ -224,7 +302,7 @@ impl<C: Cpu> CodeCache<C> {
 
     /// The block at RIP.
     fn find(&mut self, cpu: &mut C) -> Result<BlockId, StoppedAt> {
-        let rip = cpu.state().rip();
+        let rip = self.contexts.wrap(cpu);
         let jump = self.jumps[jump_index(rip)];
         if jump.leads_to(rip, self.stamp(cpu)) {
             return Ok(jump.block);
@@ -235,12 +313,18 @@ impl<C: Cpu> CodeCache<C> {
     }
 
     fn find_physical(&mut self, cpu: &mut C, rip: u64) -> Result<BlockId, Stopped> {
-        let physical = cpu.translate_fetch(LinearAddress(rip))?;
-        if let Some(&id) = self.by_place.get(&(physical, None)) {
+        let context = self.contexts.current;
+        let in_segment = block::in_segment(rip, &context);
+        if in_segment == 0 {
+            return Err(Stop::GENERAL_PROTECTION.into());
+        }
+        let first = cpu.translate_fetch(context.linear(rip))?;
+        let place = Place { first, second: None, mode: context.mode, in_segment };
+        if let Some(&id) = self.by_place.get(&place) {
             return Ok(id);
         }
-        let block = block::build(cpu, rip, physical, self.longest)?;
-        let place = (physical, block.second_page);
+        let block = block::build(cpu, rip, first, self.longest, &context)?;
+        let place = Place { second: block.second_page, ..place };
         match self.by_place.get(&place) {
             Some(&id) => Ok(id),
             None => Ok(self.insert(cpu, place, block)),
@@ -254,7 +338,7 @@ impl<C: Cpu> CodeCache<C> {
         let entry = Entry { block, successors: [Cell::new(Link::NONE), Cell::new(Link::NONE)], place };
         let id = self.store(entry);
         self.by_place.insert(place, id);
-        for page in [Some(place.0.page()), place.1].into_iter().flatten() {
+        for page in [Some(place.first.page()), place.second].into_iter().flatten() {
             cpu.code_cached(page);
             self.by_page.entry(page).or_default().push(id);
         }
@@ -288,27 +372,27 @@ fn jump_index(rip: u64) -> usize {
 }
 
 /// Executes `count` instructions of straight-line code without keeping their decoded form.
-fn run_uncached<C: Cpu>(cpu: &mut C, count: usize, left: &mut u64) -> Result<(), StoppedAt> {
+fn run_uncached<C: Cpu>(cpu: &mut C, count: usize, context: &CodeContext) -> Result<(), StoppedAt> {
     let rip = cpu.state().rip();
     let block = cpu
-        .translate_fetch(LinearAddress(rip))
-        .and_then(|physical| block::build(cpu, rip, physical, count))
+        .translate_fetch(context.linear(rip))
+        .and_then(|physical| block::build(cpu, rip, physical, count, context))
         .map_err(|stop| (stop, rip))?;
-    run_block(cpu, &block, left)
+    run_block(cpu, &block)
 }
 
 /// Runs a whole block.
 #[inline(always)]
-fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
+fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>) -> Result<(), StoppedAt> {
     if C::OBSERVED {
-        return run_observed(cpu, &block.records, block.ending, left);
+        return run_observed(cpu, &block.records, block.ending);
     }
     for record in &block.records {
         if let Err(stop) = (record.handler)(cpu, record) {
-            return Err(stopped(cpu, &block.records, record, stop, left));
+            return Err(stopped(cpu, &block.records, record, stop));
         }
     }
-    *left -= u64::from(block.instructions);
+    cpu.state_mut().remaining -= i64::from(block.instructions);
     if block.ending == Ending::FallThrough {
         let rip = cpu.state().rip().wrapping_add(u64::from(block.bytes));
         cpu.state_mut().set_rip(rip);
@@ -319,38 +403,31 @@ fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<()
 /// Runs the first instructions of a block that has more than the budget allows. In the plain machine they are decoded
 /// again as a block of their own: in the whole one a later instruction may be why the last of them computes no flags.
 #[cold]
-fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, left: &mut u64) -> Result<(), StoppedAt> {
-    let count = usize::try_from(*left).unwrap_or(usize::MAX);
+fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, context: &CodeContext) -> Result<(), StoppedAt> {
+    let count = usize::try_from(cpu.state().remaining).unwrap_or(0);
     if C::OBSERVED {
-        run_observed(cpu, &block.records[..count], Ending::FallThrough, left)
+        run_observed(cpu, &block.records[..count], Ending::FallThrough)
     } else {
-        run_uncached(cpu, count, left)
+        run_uncached(cpu, count, context)
     }
 }
 
 /// Moves RIP to the instruction that stopped and counts those before it.
 #[cold]
-fn stopped<C: Cpu>(
-    cpu: &mut C,
-    records: &[Record<C>],
-    record: &Record<C>,
-    stop: Stopped,
-    left: &mut u64,
-) -> StoppedAt {
+fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop: Stopped) -> StoppedAt {
     let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
-    *left -= completed as u64;
+    cpu.state_mut().remaining -= completed as i64;
+    if *stop == Stop::Done {
+        cpu.state_mut().remaining -= 1;
+        return (stop, cpu.state().rip());
+    }
     let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
     cpu.state_mut().set_rip(rip);
     (stop, rip.wrapping_add(u64::from(record.length)))
 }
 
 /// Runs records one at a time, with the observer before and after each.
-fn run_observed<C: Cpu>(
-    cpu: &mut C,
-    records: &[Record<C>],
-    ending: Ending,
-    left: &mut u64,
-) -> Result<(), StoppedAt> {
+fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> Result<(), StoppedAt> {
     let start = cpu.state().rip();
     for (number, record) in records.iter().enumerate() {
         let rip = start.wrapping_add(u64::from(record.offset));
@@ -358,13 +435,18 @@ fn run_observed<C: Cpu>(
         let branches = ending == Ending::Branch && number + 1 == records.len();
         cpu.state_mut().set_rip(start);
         if let Err(stop) = cpu.before(record, rip).and_then(|()| (record.handler)(cpu, record)) {
+            if *stop == Stop::Done {
+                cpu.state_mut().remaining -= 1;
+                let done = cpu.after(record).err().unwrap_or(stop);
+                return Err((done, cpu.state().rip()));
+            }
             cpu.state_mut().set_rip(rip);
             return Err((stop, next));
         }
         if !branches {
             cpu.state_mut().set_rip(next);
         }
-        *left -= 1;
+        cpu.state_mut().remaining -= 1;
         cpu.after(record).map_err(|stop| (stop, next))?;
     }
     Ok(())

@@ -23,6 +23,7 @@
 
 pub mod address;
 mod block;
+pub mod control;
 pub mod cpu;
 pub mod decode;
 pub mod engine;
@@ -33,10 +34,13 @@ pub mod float;
 mod fusion;
 pub mod instruction;
 mod liveness;
+pub mod mode;
 pub mod operand;
 pub mod record;
 pub mod registers;
 pub mod scope;
+pub mod segment;
 pub mod state;
+pub mod system;
 pub mod undefined;
 pub mod width;

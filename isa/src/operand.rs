@@ -3,6 +3,7 @@
 //! A handler names the kinds of its operands as type parameters and is compiled once for each combination; the
 //! choice is made when the instruction is decoded.
 
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::record::Record;
 use crate::state::{Byte, Slot, State};
@@ -121,6 +122,13 @@ impl Source for Immediate {
     }
 }
 
+impl<C: Cpu> Record<C> {
+    #[inline(always)]
+    fn flat(&self, state: &State, _: usize, _: AccessKind) -> Result<LinearAddress, Stopped> {
+        Ok(self.flat_address(state))
+    }
+}
+
 macro_rules! memory_operand {
     ($(#[$meta:meta])* $name:ident, $address:ident) => {
         $(#[$meta])*
@@ -129,7 +137,7 @@ macro_rules! memory_operand {
         impl Source for $name {
             #[inline(always)]
             fn load<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<W, Stopped> {
-                let at = record.$address(cpu.state());
+                let at = record.$address(cpu.state(), W::BYTES, AccessKind::Read)?;
                 cpu.read(at)
             }
         }
@@ -137,7 +145,7 @@ macro_rules! memory_operand {
         impl Destination for $name {
             #[inline(always)]
             fn store<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>, value: W) -> Result<(), Stopped> {
-                let at = record.$address(cpu.state());
+                let at = record.$address(cpu.state(), W::BYTES, AccessKind::Write)?;
                 cpu.write(at, value)
             }
 
@@ -147,7 +155,7 @@ macro_rules! memory_operand {
                 record: &Record<C>,
                 compute: impl FnOnce(&mut State, W) -> W,
             ) -> Result<(), Stopped> {
-                let at = record.$address(cpu.state());
+                let at = record.$address(cpu.state(), W::BYTES, AccessKind::Write)?;
                 cpu.modify(at, compute)
             }
         }
@@ -156,7 +164,7 @@ macro_rules! memory_operand {
 memory_operand!(
     /// Memory whose segment base is 0 and whose address has 64 bits: nearly all of them.
     Flat,
-    flat_address
+    flat
 );
 memory_operand!(
     /// Any memory operand.

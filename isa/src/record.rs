@@ -1,6 +1,6 @@
 //! A decoded instruction: a handler and its resolved operands in 32 bytes.
 
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::state::{Byte, Slot, State};
 
@@ -58,6 +58,8 @@ impl Modifiers {
     const SOURCE_HIGH: u8 = 2;
     const ADDRESS_32: u8 = 4;
     const MEMORY: u8 = 8;
+    const ADDRESS_16: u8 = 16;
+    const SEGMENTED: u8 = 32;
 
     pub(crate) fn with_high_destination(self) -> Self {
         Self(self.0 | Self::DESTINATION_HIGH)
@@ -69,6 +71,14 @@ impl Modifiers {
 
     pub(crate) fn with_32_bit_address(self) -> Self {
         Self(self.0 | Self::ADDRESS_32)
+    }
+
+    pub(crate) fn with_16_bit_address(self) -> Self {
+        Self(self.0 | Self::ADDRESS_16)
+    }
+
+    pub(crate) fn with_segment(self) -> Self {
+        Self(self.0 | Self::SEGMENTED)
     }
 
     pub(crate) fn with_memory_operand(self) -> Self {
@@ -94,6 +104,27 @@ impl Modifiers {
     #[must_use]
     pub fn has_32_bit_address(self) -> bool {
         self.0 & Self::ADDRESS_32 != 0
+    }
+
+    /// Whether the effective address has 16 bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_16_bit_address(self) -> bool {
+        self.0 & Self::ADDRESS_16 != 0
+    }
+
+    /// Whether the effective address has fewer than 64 bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_short_address(self) -> bool {
+        self.0 & (Self::ADDRESS_32 | Self::ADDRESS_16) != 0
+    }
+
+    /// Whether memory is reached through a segment with base, limit and rights: outside 64-bit mode.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_segmented(self) -> bool {
+        self.0 & Self::SEGMENTED != 0
     }
 
     /// Whether one of the operands is in memory.
@@ -122,13 +153,49 @@ impl<C: Cpu> Record<C> {
         LinearAddress(self.effective_address(state))
     }
 
-    /// The linear address of any memory operand.
+    /// An offset in the address size of the instruction.
     #[inline(always)]
     #[must_use]
-    pub fn linear_address(&self, state: &State) -> LinearAddress {
-        let effective = self.effective_address(state);
-        let effective = if self.modifiers.has_32_bit_address() { effective & 0xffff_ffff } else { effective };
-        LinearAddress(state.slot(self.segment).wrapping_add(effective))
+    pub fn in_address_size(&self, offset: u64) -> u64 {
+        match self.modifiers.0 & (Modifiers::ADDRESS_32 | Modifiers::ADDRESS_16) {
+            0 => offset,
+            Modifiers::ADDRESS_32 => offset & 0xffff_ffff,
+            _ => offset & 0xffff,
+        }
+    }
+
+    /// The linear address of an access of `bytes` bytes to any memory operand.
+    ///
+    /// # Errors
+    ///
+    /// Outside 64-bit mode, what the segment refuses.
+    #[inline(always)]
+    pub fn linear_address(
+        &self,
+        state: &State,
+        bytes: usize,
+        kind: AccessKind,
+    ) -> Result<LinearAddress, Stopped> {
+        self.address_at(state, self.effective_address(state), bytes, kind)
+    }
+
+    /// The linear address of an access of `bytes` bytes at `offset` in the segment of the memory operand.
+    ///
+    /// # Errors
+    ///
+    /// Outside 64-bit mode, what the segment refuses.
+    #[inline(always)]
+    pub fn address_at(
+        &self,
+        state: &State,
+        offset: u64,
+        bytes: usize,
+        kind: AccessKind,
+    ) -> Result<LinearAddress, Stopped> {
+        if self.modifiers.is_segmented() {
+            return state.linear_in_segment(self.segment, self.in_address_size(offset), bytes, kind);
+        }
+        Ok(LinearAddress(state.slot(self.segment).wrapping_add(self.in_address_size(offset))))
     }
 
     /// The linear address of the following instruction, while the block runs.

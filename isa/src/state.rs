@@ -3,6 +3,8 @@
 use crate::flags::Flags;
 use crate::float::Collection;
 use crate::registers::{Gpr, Registers, X87};
+use crate::segment::{AccessRights, Segment, SegmentRegister};
+use crate::system::{Hidden, System};
 use crate::width::Width;
 
 /// A slot of the register file that an operand or an address may name.
@@ -29,16 +31,20 @@ pub enum Slot {
     R13,
     R14,
     R15,
-    /// The linear address at which the current block starts; the RIP that addresses and branches add to.
+    /// The offset in CS at which the current block starts; the RIP that addresses and branches add to.
     Rip,
     /// Always 0.
     Zero,
     FsBase,
     GsBase,
+    EsBase,
+    CsBase,
+    SsBase,
+    DsBase,
 }
 
 impl Slot {
-    const COUNT: usize = 20;
+    const COUNT: usize = 24;
     /// The general-purpose slots and the others, by number.
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::Rax,
@@ -61,6 +67,10 @@ impl Slot {
         Self::Zero,
         Self::FsBase,
         Self::GsBase,
+        Self::EsBase,
+        Self::CsBase,
+        Self::SsBase,
+        Self::DsBase,
     ];
 }
 
@@ -79,7 +89,7 @@ pub enum Byte {
     High,
 }
 
-/// All registers of a processor at user level.
+/// All registers of a processor.
 #[derive(Clone, Debug)]
 pub struct State {
     slots: [u64; Slot::COUNT],
@@ -93,6 +103,11 @@ pub struct State {
     pub(crate) float_flags: Collection,
     /// x87 and MMX state.
     pub x87: X87,
+    /// What a user-level program does not see.
+    pub system: System,
+    /// Instructions that the engine may still run before it returns; negative when someone took the rest away while a
+    /// block ran.
+    pub remaining: i64,
 }
 
 impl Default for State {
@@ -143,6 +158,32 @@ impl State {
         self.set_slot(Slot::Rip, rip);
     }
 
+    /// A segment register with its hidden part.
+    #[must_use]
+    pub fn segment(&self, register: SegmentRegister) -> Segment {
+        let Hidden { selector, limit, rights } = self.system.segments[register as usize];
+        Segment { selector, base: self.slot(register.base()), limit, rights }
+    }
+
+    /// Replaces a segment register and its hidden part.
+    pub fn set_segment(&mut self, register: SegmentRegister, segment: Segment) {
+        let Segment { selector, base, limit, rights } = segment;
+        self.set_slot(register.base(), base);
+        self.system.segments[register as usize] = Hidden { selector, limit, rights };
+    }
+
+    /// The visible part of a segment register.
+    #[must_use]
+    pub fn selector(&self, register: SegmentRegister) -> u16 {
+        self.system.segments[register as usize].selector
+    }
+
+    /// The rights of a segment.
+    #[must_use]
+    pub fn rights(&self, register: SegmentRegister) -> AccessRights {
+        self.system.segments[register as usize].rights
+    }
+
     /// The architectural registers as plain data.
     #[must_use]
     pub fn registers(&self) -> Registers {
@@ -190,6 +231,8 @@ impl From<&Registers> for State {
             mxcsr: registers.mxcsr,
             float_flags: Collection::EachOperation,
             x87: registers.x87,
+            system: System::default(),
+            remaining: 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! ANDN BEXTR BLSI BLSMSK BLSR BZHI PDEP PEXT.
 
 use super::{for_vex_size, for_wide_size};
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind};
 use crate::flags::{Flags, Rflags};
@@ -71,13 +71,17 @@ fn bit_mask<W: Width>(offset: W) -> W {
 /// The address of the operand that holds a bit of a bit string in memory. The offset has a sign and the width of the
 /// operand (SDM Vol. 2A, 3.1.1.9).
 #[inline(always)]
-fn bit_string_address<C: Cpu, W: Width>(cpu: &C, record: &Record<C>, offset: W) -> LinearAddress {
+fn bit_string_address<C: Cpu, W: Width>(
+    cpu: &C,
+    record: &Record<C>,
+    offset: W,
+    kind: AccessKind,
+) -> Result<LinearAddress, Stopped> {
     let operands = offset.sign_extend().cast_signed() >> W::BITS.trailing_zeros();
     let distance = operands.cast_unsigned().wrapping_mul(W::BYTES as u64);
     let state = cpu.state();
     let effective = record.effective_address(state).wrapping_add(distance);
-    let effective = if record.modifiers.has_32_bit_address() { effective & 0xffff_ffff } else { effective };
-    LinearAddress(state.slot(record.segment).wrapping_add(effective))
+    record.address_at(state, effective, W::BYTES, kind)
 }
 
 fn bit_test_kinds<C: Cpu, W: Width>(kinds: [Kind; 4]) -> Option<Handler<C>> {
@@ -87,7 +91,8 @@ fn bit_test_kinds<C: Cpu, W: Width>(kinds: [Kind; 4]) -> Option<Handler<C>> {
         (Kind::Flat | Kind::Memory, Kind::Immediate) => bit_test::<C, W, Memory, Immediate>,
         (Kind::Flat | Kind::Memory, Kind::Register) => |cpu, record| {
             let offset = SourceRegister::load::<C, W>(cpu, record)?;
-            let operand: W = cpu.read(bit_string_address(cpu, record, offset))?;
+            let at = bit_string_address(cpu, record, offset, AccessKind::Read)?;
+            let operand: W = cpu.read(at)?;
             cpu.state_mut().flags.set_cf(operand & bit_mask(offset) != W::ZERO);
             Ok(())
         },
@@ -113,7 +118,7 @@ fn bit_change_kinds<C: Cpu, B: BitChange, W: Width>(kinds: [Kind; 4]) -> Option<
         (Kind::Flat | Kind::Memory, Kind::Immediate) => change_bit::<C, B, W, Memory, Immediate>,
         (Kind::Flat | Kind::Memory, Kind::Register) => |cpu, record| {
             let offset = SourceRegister::load::<C, W>(cpu, record)?;
-            let at = bit_string_address(cpu, record, offset);
+            let at = bit_string_address(cpu, record, offset, AccessKind::Write)?;
             cpu.modify(at, |state, operand| changed::<B, W>(state, operand, offset))
         },
         _ => return None,

@@ -3,12 +3,13 @@
 //! One processor executes at a time, so every instruction is atomic and LOCK changes nothing.
 
 use super::for_size;
+use crate::address::AccessKind;
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
 use crate::operand::{Destination, Flat, Memory, Register, Source, SourceRegister};
 use crate::record::{Handler, Record};
 use crate::state::{Slot, State};
-use crate::width::Width;
+use crate::width::{Scalar, Width};
 use iced_x86::Mnemonic;
 
 /// The handler for a form of this family.
@@ -148,7 +149,7 @@ impl Pair for Pair64 {
 }
 
 fn compare_and_exchange_pair<C: Cpu, P: Pair>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let at = record.linear_address(cpu.state());
+    let at = record.linear_address(cpu.state(), <P::Whole as Scalar>::BYTES, AccessKind::Write)?;
     if !at.0.is_multiple_of(P::ALIGNMENT) {
         return Err(Stop::GENERAL_PROTECTION.into());
     }

@@ -2,7 +2,7 @@
 //! random numbers, hints and fences.
 
 use super::transfer::{peek, push_value};
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Size};
 use crate::flags::{Direction, Rflags};
@@ -101,7 +101,7 @@ fn hints<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         | Mnemonic::Rdsspd
         | Mnemonic::Rdsspq => |_, _| Ok(()),
         Mnemonic::Clflush | Mnemonic::Clflushopt | Mnemonic::Clwb => |cpu, record| {
-            let at = record.linear_address(cpu.state());
+            let at = record.linear_address(cpu.state(), 1, AccessKind::Read)?;
             cpu.read::<u8>(at).map(|_| ())
         },
         Mnemonic::Movnti => match form.size_of(0)? {
@@ -167,8 +167,8 @@ fn leave<C: Cpu, W: Width>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
 fn xlat<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let state = cpu.state();
     let offset = state.slot(Slot::Rbx).wrapping_add(state.slot(Slot::Rax) & 0xff);
-    let offset = if record.modifiers.has_32_bit_address() { offset & 0xffff_ffff } else { offset };
-    let value: u8 = cpu.read(LinearAddress(state.slot(record.segment).wrapping_add(offset)))?;
+    let at = record.address_at(state, offset, 1, AccessKind::Read)?;
+    let value: u8 = cpu.read(at)?;
     cpu.state_mut().put(Slot::Rax, value);
     Ok(())
 }

@@ -7,22 +7,21 @@ use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind, Size};
 use crate::operand::{Destination, Memory};
 use crate::record::{Handler, Record};
+use crate::segment::SegmentRegister;
 use crate::state::Slot;
 use crate::width::Width;
 use iced_x86::{Mnemonic, Register};
-
-/// The selector of 64-bit user code.
-const USER_CODE: u16 = 0x33;
-/// The selector of the user stack.
-const USER_STACK: u16 = 0x2b;
 
 /// The handler for a form of this family.
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     match form.mnemonic() {
         Mnemonic::Mov => match form.instruction.op1_register() {
-            Register::CS => read_selector::<C, USER_CODE>(form),
-            Register::SS => read_selector::<C, USER_STACK>(form),
-            Register::DS | Register::ES | Register::FS | Register::GS => read_selector::<C, 0>(form),
+            Register::ES => read_selector::<C, 0>(form),
+            Register::CS => read_selector::<C, 1>(form),
+            Register::SS => read_selector::<C, 2>(form),
+            Register::DS => read_selector::<C, 3>(form),
+            Register::FS => read_selector::<C, 4>(form),
+            Register::GS => read_selector::<C, 5>(form),
             _ => None,
         },
         Mnemonic::Push if is_data_segment(form.instruction.op0_register()) => push_null_selector(form),
@@ -35,17 +34,22 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
 }
 
 /// A register receives the selector zero-extended to its size; memory always receives 16 bits.
-fn read_selector<C: Cpu, const SELECTOR: u16>(form: &Form<'_>) -> Option<Handler<C>> {
+fn read_selector<C: Cpu, const NUMBER: usize>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match (form.kinds[0], form.size_of(0)?) {
         (Kind::Register, Size::B16) => |cpu, record| {
-            cpu.state_mut().put(record.destination, SELECTOR);
+            let selector = cpu.state().selector(SegmentRegister::ALL[NUMBER]);
+            cpu.state_mut().put(record.destination, selector);
             Ok(())
         },
         (Kind::Register, _) => |cpu, record| {
-            cpu.state_mut().put(record.destination, u64::from(SELECTOR));
+            let selector = cpu.state().selector(SegmentRegister::ALL[NUMBER]);
+            cpu.state_mut().put(record.destination, u64::from(selector));
             Ok(())
         },
-        (Kind::Flat | Kind::Memory, _) => |cpu, record| Memory::store(cpu, record, SELECTOR),
+        (Kind::Flat | Kind::Memory, _) => |cpu, record| {
+            let selector = cpu.state().selector(SegmentRegister::ALL[NUMBER]);
+            Memory::store(cpu, record, selector)
+        },
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@
 //! them restored after a fault (SDM Vol. 2B, REP), which no program that is started again can tell. Upward copies and
 //! fills are done in runs where the memory allows it.
 
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Size};
 use crate::flags::Direction;
@@ -131,25 +131,27 @@ fn repeat<C: Cpu, O: StringOperation, W: Width, R: Repetition>(
     }
 }
 
-/// Runs go upward and do not wrap around 32-bit addresses.
-fn can_run<C>(state: &State, record: &Record<C>) -> bool {
-    state.flags.direction() == Direction::Up && !record.modifiers.has_32_bit_address()
+/// Runs go upward and do not wrap around addresses of less than 64 bits.
+fn can_run<C: Cpu>(state: &State, record: &Record<C>) -> bool {
+    state.flags.direction() == Direction::Up && !record.modifiers.has_short_address()
 }
 
 /// RSI, RDI or RCX in the address size of the instruction.
-fn address_register<C>(state: &State, record: &Record<C>, slot: Slot) -> u64 {
-    if record.modifiers.has_32_bit_address() { state.get::<u32>(slot).into() } else { state.slot(slot) }
+fn address_register<C: Cpu>(state: &State, record: &Record<C>, slot: Slot) -> u64 {
+    record.in_address_size(state.slot(slot))
 }
 
-fn set_address_register<C>(state: &mut State, record: &Record<C>, slot: Slot, value: u64) {
+fn set_address_register<C: Cpu>(state: &mut State, record: &Record<C>, slot: Slot, value: u64) {
     if record.modifiers.has_32_bit_address() {
         state.put(slot, u32::truncate(value));
+    } else if record.modifiers.has_16_bit_address() {
+        state.put(slot, u16::truncate(value));
     } else {
         state.set_slot(slot, value);
     }
 }
 
-fn step<C>(state: &mut State, record: &Record<C>, slots: &[Slot], elements: u64, bytes: u64) {
+fn step<C: Cpu>(state: &mut State, record: &Record<C>, slots: &[Slot], elements: u64, bytes: u64) {
     let distance = elements.wrapping_mul(bytes);
     for &slot in slots {
         let old = address_register(state, record, slot);
@@ -161,14 +163,21 @@ fn step<C>(state: &mut State, record: &Record<C>, slots: &[Slot], elements: u64,
     }
 }
 
-/// The source is at RSI, in any segment; the destination at RDI, always in ES, whose base is 0.
-fn source<C: Cpu>(state: &State, record: &Record<C>) -> LinearAddress {
-    let base = state.slot(record.segment);
-    LinearAddress(base.wrapping_add(address_register(state, record, Slot::Rsi)))
+/// The source is at RSI, in any segment; the destination at RDI, always in ES.
+fn source<C: Cpu, W: Width>(state: &State, record: &Record<C>) -> Result<LinearAddress, Stopped> {
+    record.address_at(state, state.slot(Slot::Rsi), W::BYTES, AccessKind::Read)
 }
 
-fn destination<C: Cpu>(state: &State, record: &Record<C>) -> LinearAddress {
-    LinearAddress(address_register(state, record, Slot::Rdi))
+fn destination<C: Cpu, W: Width>(
+    state: &State,
+    record: &Record<C>,
+    kind: AccessKind,
+) -> Result<LinearAddress, Stopped> {
+    let offset = address_register(state, record, Slot::Rdi);
+    if record.modifiers.is_segmented() {
+        return state.linear_in_segment(Slot::EsBase, offset, W::BYTES, kind);
+    }
+    Ok(LinearAddress(offset))
 }
 
 struct Movs;
@@ -176,14 +185,20 @@ impl StringOperation for Movs {
     const MOVES: &'static [Slot] = &[Slot::Rsi, Slot::Rdi];
 
     fn iterate<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let (from, to) = (source(cpu.state(), record), destination(cpu.state(), record));
+        let from = source::<C, W>(cpu.state(), record)?;
+        let to = destination::<C, W>(cpu.state(), record, AccessKind::Write)?;
         let value: W = cpu.read(from)?;
         cpu.write(to, value)
     }
 
     /// Copying whole elements upward equals copying bytes unless the destination starts within the element before it.
     fn run<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>, elements: u64) -> u64 {
-        let (from, to) = (source(cpu.state(), record), destination(cpu.state(), record));
+        let (Ok(from), Ok(to)) = (
+            source::<C, W>(cpu.state(), record),
+            destination::<C, W>(cpu.state(), record, AccessKind::Write),
+        ) else {
+            return 0;
+        };
         let bytes = W::BYTES as u64;
         let distance = to.0.wrapping_sub(from.0);
         if distance != 0 && distance < bytes {
@@ -198,7 +213,8 @@ impl StringOperation for Cmps {
     const MOVES: &'static [Slot] = &[Slot::Rsi, Slot::Rdi];
 
     fn iterate<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let (from, to) = (source(cpu.state(), record), destination(cpu.state(), record));
+        let from = source::<C, W>(cpu.state(), record)?;
+        let to = destination::<C, W>(cpu.state(), record, AccessKind::Read)?;
         let a: W = cpu.read(from)?;
         let b: W = cpu.read(to)?;
         compare(cpu.state_mut(), a, b);
@@ -216,7 +232,7 @@ impl StringOperation for Scas {
     const MOVES: &'static [Slot] = &[Slot::Rdi];
 
     fn iterate<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let at = destination(cpu.state(), record);
+        let at = destination::<C, W>(cpu.state(), record, AccessKind::Read)?;
         let b: W = cpu.read(at)?;
         let a = cpu.state().get(Slot::Rax);
         compare(cpu.state_mut(), a, b);
@@ -229,7 +245,7 @@ impl StringOperation for Lods {
     const MOVES: &'static [Slot] = &[Slot::Rsi];
 
     fn iterate<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let at = source(cpu.state(), record);
+        let at = source::<C, W>(cpu.state(), record)?;
         let value: W = cpu.read(at)?;
         cpu.state_mut().put(Slot::Rax, value);
         Ok(())
@@ -241,13 +257,13 @@ impl StringOperation for Stos {
     const MOVES: &'static [Slot] = &[Slot::Rdi];
 
     fn iterate<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let to = destination(cpu.state(), record);
+        let to = destination::<C, W>(cpu.state(), record, AccessKind::Write)?;
         let value: W = cpu.state().get(Slot::Rax);
         cpu.write(to, value)
     }
 
     fn run<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>, elements: u64) -> u64 {
-        let to = destination(cpu.state(), record);
+        let Ok(to) = destination::<C, W>(cpu.state(), record, AccessKind::Write) else { return 0 };
         let pattern: W = cpu.state().get(Slot::Rax);
         let bytes = W::BYTES as u64;
         cpu.fill_run(to, elements.saturating_mul(bytes), pattern) / bytes

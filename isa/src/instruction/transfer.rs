@@ -1,7 +1,7 @@
 //! Data transfer (SDM Vol. 1, 5.1.1): MOV MOVZX MOVSX MOVSXD LEA CMOVcc SETcc PUSH POP.
 
 use super::{for_condition, for_size};
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind, Size};
 use crate::flags::{self, Condition};
@@ -57,13 +57,19 @@ fn copy<C: Cpu, W: Width, D: Destination, S: Source>(cpu: &mut C, record: &Recor
 }
 
 /// The 64-bit address of MOVABS: its displacement is in the immediate where it does not fit in 32 bits.
-fn absolute_address<C: Cpu>(cpu: &C, record: &Record<C>) -> LinearAddress {
-    record.linear_address(cpu.state()).add(record.immediate)
+fn absolute_address<C: Cpu, W: Width>(
+    cpu: &C,
+    record: &Record<C>,
+    kind: AccessKind,
+) -> Result<LinearAddress, Stopped> {
+    let offset = record.effective_address(cpu.state()).wrapping_add(record.immediate);
+    record.address_at(cpu.state(), offset, W::BYTES, kind)
 }
 
 fn load_absolute<C: Cpu, W: Width>() -> Option<Handler<C>> {
     Some(|cpu, record| {
-        let value: W = cpu.read(absolute_address(cpu, record))?;
+        let at = absolute_address::<C, W>(cpu, record, AccessKind::Read)?;
+        let value: W = cpu.read(at)?;
         cpu.state_mut().put(Slot::Rax, value);
         Ok(())
     })
@@ -72,7 +78,8 @@ fn load_absolute<C: Cpu, W: Width>() -> Option<Handler<C>> {
 fn store_absolute<C: Cpu, W: Width>() -> Option<Handler<C>> {
     Some(|cpu, record| {
         let value: W = cpu.state().get(Slot::Rax);
-        cpu.write(absolute_address(cpu, record), value)
+        let at = absolute_address::<C, W>(cpu, record, AccessKind::Write)?;
+        cpu.write(at, value)
     })
 }
 
@@ -139,7 +146,7 @@ fn lea_size<C: Cpu, W: Width>(kind: Kind) -> Option<Handler<C>> {
     };
     let any: Handler<C> = |cpu, record| {
         let address = record.effective_address(cpu.state());
-        let address = if record.modifiers.has_32_bit_address() { address & 0xffff_ffff } else { address };
+        let address = record.in_address_size(address);
         cpu.state_mut().put(record.destination, W::truncate(address));
         Ok(())
     };

@@ -8,7 +8,7 @@
 //! - Bytes 416 to 511 of the area, which the manual leaves to software or reserves, are not touched.
 //! - CR0.TS, CR0.EM and EFER.FFXSR are taken to be 0.
 
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
 use crate::operand::{Memory, Source};
@@ -70,7 +70,8 @@ fn set_mxcsr(state: &mut State, mxcsr: u32) {
 fn store_mxcsr<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     cpu.state_mut().collect_float_flags();
     let mxcsr = cpu.state().mxcsr;
-    cpu.write(record.linear_address(cpu.state()), mxcsr)
+    let at = record.linear_address(cpu.state(), 4, AccessKind::Write)?;
+    cpu.write(at, mxcsr)
 }
 
 /// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, table 10-2; Vol. 2A, FXSAVE).
@@ -103,15 +104,15 @@ impl Pointers for Promoted {
 }
 
 /// The address of the area.
-fn area<C: Cpu>(cpu: &C, record: &Record<C>) -> Result<LinearAddress, Stopped> {
-    let at = record.linear_address(cpu.state());
+fn area<C: Cpu>(cpu: &C, record: &Record<C>, kind: AccessKind) -> Result<LinearAddress, Stopped> {
+    let at = record.linear_address(cpu.state(), AREA, kind)?;
     if at.0.is_multiple_of(16) { Ok(at) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
 /// The first and the last bytes of the operand are tried before any is written: the area is on two pages at most, so a
 /// page that cannot be written is found before anything changes.
 fn save<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let at = area(cpu, record)?;
+    let at = area(cpu, record, AccessKind::Write)?;
     cpu.state_mut().collect_float_flags();
     let image = image::<P>(cpu.state());
     cpu.modify::<u128>(at, |_, old| old)?;
@@ -140,7 +141,7 @@ fn image<P: Pointers>(state: &State) -> [u8; AREA] {
 }
 
 fn restore<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let at = area(cpu, record)?;
+    let at = area(cpu, record, AccessKind::Read)?;
     cpu.read::<u128>(at.add(LAST))?;
     let mut image = [0; AREA];
     for (number, chunk) in image.chunks_exact_mut(16).enumerate() {

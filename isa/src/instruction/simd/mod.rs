@@ -5,7 +5,7 @@
 //! and perhaps an immediate: an [`Operation`]. Memory operands of 16 bytes must be aligned unless the instruction is
 //! one of the few that say otherwise (SDM Vol. 2A, 2.4, types 1, 2 and 4): [`Aligned`] and [`Unaligned`].
 
-use crate::address::LinearAddress;
+use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
 use crate::operand::{Flat, Memory};
@@ -89,21 +89,39 @@ pub(crate) trait VectorDestination {
 
 /// How the address of a memory operand is computed.
 pub(crate) trait Address {
-    /// The linear address.
-    fn linear<C: Cpu>(state: &State, record: &Record<C>) -> LinearAddress;
+    /// The linear address of an access.
+    ///
+    /// # Errors
+    /// What the segment refuses.
+    fn linear<C: Cpu>(
+        state: &State,
+        record: &Record<C>,
+        bytes: usize,
+        kind: AccessKind,
+    ) -> Result<LinearAddress, Stopped>;
 }
 
 impl Address for Flat {
     #[inline(always)]
-    fn linear<C: Cpu>(state: &State, record: &Record<C>) -> LinearAddress {
-        record.flat_address(state)
+    fn linear<C: Cpu>(
+        state: &State,
+        record: &Record<C>,
+        _: usize,
+        _: AccessKind,
+    ) -> Result<LinearAddress, Stopped> {
+        Ok(record.flat_address(state))
     }
 }
 
 impl Address for Memory {
     #[inline(always)]
-    fn linear<C: Cpu>(state: &State, record: &Record<C>) -> LinearAddress {
-        record.linear_address(state)
+    fn linear<C: Cpu>(
+        state: &State,
+        record: &Record<C>,
+        bytes: usize,
+        kind: AccessKind,
+    ) -> Result<LinearAddress, Stopped> {
+        record.linear_address(state, bytes, kind)
     }
 }
 
@@ -145,8 +163,12 @@ pub(crate) struct Unaligned<A>(PhantomData<A>);
 
 /// The address of an operand of `S`, or #GP(0) if it has 16 bytes and is not aligned.
 #[inline(always)]
-fn aligned<C: Cpu, A: Address, S: Scalar>(cpu: &C, record: &Record<C>) -> Result<LinearAddress, Stopped> {
-    let at = A::linear(cpu.state(), record);
+fn aligned<C: Cpu, A: Address, S: Scalar>(
+    cpu: &C,
+    record: &Record<C>,
+    kind: AccessKind,
+) -> Result<LinearAddress, Stopped> {
+    let at = A::linear(cpu.state(), record, S::BYTES, kind)?;
     if S::BYTES == 16 && at.0 % 16 != 0 { Err(misaligned()) } else { Ok(at) }
 }
 
@@ -158,7 +180,7 @@ fn misaligned() -> Stopped {
 impl<A: Address> VectorSource for Aligned<A> {
     #[inline(always)]
     fn load<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>) -> Result<S, Stopped> {
-        let at = aligned::<C, A, S>(cpu, record)?;
+        let at = aligned::<C, A, S>(cpu, record, AccessKind::Read)?;
         cpu.read(at)
     }
 }
@@ -166,7 +188,7 @@ impl<A: Address> VectorSource for Aligned<A> {
 impl<A: Address> VectorDestination for Aligned<A> {
     #[inline(always)]
     fn store<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>, value: S) -> Result<(), Stopped> {
-        let at = aligned::<C, A, S>(cpu, record)?;
+        let at = aligned::<C, A, S>(cpu, record, AccessKind::Write)?;
         cpu.write(at, value)
     }
 }
@@ -174,7 +196,7 @@ impl<A: Address> VectorDestination for Aligned<A> {
 impl<A: Address> VectorSource for Unaligned<A> {
     #[inline(always)]
     fn load<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>) -> Result<S, Stopped> {
-        let at = A::linear(cpu.state(), record);
+        let at = A::linear(cpu.state(), record, S::BYTES, AccessKind::Read)?;
         cpu.read(at)
     }
 }
@@ -182,7 +204,7 @@ impl<A: Address> VectorSource for Unaligned<A> {
 impl<A: Address> VectorDestination for Unaligned<A> {
     #[inline(always)]
     fn store<C: Cpu, S: Scalar>(cpu: &mut C, record: &Record<C>, value: S) -> Result<(), Stopped> {
-        let at = A::linear(cpu.state(), record);
+        let at = A::linear(cpu.state(), record, S::BYTES, AccessKind::Write)?;
         cpu.write(at, value)
     }
 }

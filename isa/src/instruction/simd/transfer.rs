@@ -5,7 +5,7 @@ use super::{
     Address, Aligned, General, Operation, Unaligned, VectorDestination, VectorSource, Xmm, frequent, packed,
     update, xmm,
 };
-use crate::address::LinearAddress;
+use crate::address::AccessKind;
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind};
 use crate::operand::{Flat, Memory};
@@ -159,7 +159,7 @@ fn half<C: Cpu, H: Half>(kinds: [Kind; 4]) -> Option<Handler<C>> {
 
 fn store_half<C: Cpu, H: Half, A: Address>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let value = u64::from_u128(xmm(cpu.state(), record.source) >> H::SHIFT);
-    let at = A::linear(cpu.state(), record);
+    let at = A::linear(cpu.state(), record, 8, AccessKind::Write)?;
     cpu.write(at, value)
 }
 
@@ -192,13 +192,6 @@ fn store_selected_bytes<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), S
     if selected == 0 {
         return Ok(());
     }
-    let at = destination_index(cpu, record);
+    let at = record.address_at(cpu.state(), cpu.state().slot(Slot::Rdi), 16, AccessKind::Write)?;
     cpu.modify(at, |_, old: u128| old & !selected | value & selected)
-}
-
-/// The address in RDI, or EDI with an address-size prefix.
-fn destination_index<C: Cpu>(cpu: &C, record: &Record<C>) -> LinearAddress {
-    let rdi = cpu.state().slot(Slot::Rdi);
-    let offset = if record.modifiers.has_32_bit_address() { rdi & 0xffff_ffff } else { rdi };
-    LinearAddress(cpu.state().slot(record.segment)).add(offset)
 }

@@ -1,0 +1,147 @@
+//! What the meaning of code bytes depends on: the mode.
+
+use crate::address::LinearAddress;
+use crate::control::{Cr0, Cr4, Efer};
+use crate::flags::Rflags;
+use crate::segment::{AccessRights, SegmentRegister};
+use crate::state::State;
+use bitflags::bitflags;
+
+/// The size of code, from CS.L and CS.D.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CodeSize {
+    /// Addresses and operands have 16 bits unless a prefix says otherwise.
+    Bits16,
+    /// They have 32 bits.
+    Bits32,
+    /// 64-bit mode.
+    Bits64,
+}
+
+impl CodeSize {
+    /// The number of bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Bits16 => 16,
+            Self::Bits32 => 32,
+            Self::Bits64 => 64,
+        }
+    }
+
+    /// Whether segments have bases and limits.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_segmented(self) -> bool {
+        !matches!(self, Self::Bits64)
+    }
+}
+
+bitflags! {
+    /// Control bits that decide whether an instruction of the floating-point units executes (SDM Vol. 3A, 2.5 and
+    /// table 12-1).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub struct FloatControls: u8 {
+        /// CR0.MP.
+        const MP = 1 << 0;
+        /// CR0.EM.
+        const EM = 1 << 1;
+        /// CR0.TS.
+        const TS = 1 << 2;
+        /// CR4.OSFXSR.
+        const OSFXSR = 1 << 3;
+    }
+}
+
+/// What the decoding of code depends on besides its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CodeMode {
+    /// The size of code.
+    pub size: CodeSize,
+    /// Which floating-point instructions execute.
+    pub float: FloatControls,
+}
+
+impl CodeMode {
+    /// 64-bit mode with SSE.
+    pub const LONG: Self =
+        Self { size: CodeSize::Bits64, float: FloatControls::OSFXSR.union(FloatControls::MP) };
+}
+
+/// How code is reached: its mode and its segment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CodeContext {
+    /// The mode.
+    pub mode: CodeMode,
+    /// The base of CS, 0 in 64-bit mode.
+    pub base: u64,
+    /// The last offset in CS; in 64-bit mode there is none.
+    pub limit: u64,
+}
+
+impl CodeContext {
+    /// The linear address of an offset in CS.
+    #[inline]
+    #[must_use]
+    pub const fn linear(&self, rip: u64) -> LinearAddress {
+        match self.mode.size {
+            CodeSize::Bits64 => LinearAddress(rip),
+            CodeSize::Bits16 | CodeSize::Bits32 => LinearAddress(self.base.wrapping_add(rip) & 0xffff_ffff),
+        }
+    }
+}
+
+impl State {
+    /// Whether IA-32e mode is active.
+    #[must_use]
+    pub fn is_ia32e(&self) -> bool {
+        self.system.efer.contains(Efer::LMA)
+    }
+
+    /// Whether the processor is in virtual-8086 mode.
+    #[must_use]
+    pub fn is_virtual_8086(&self) -> bool {
+        self.flags.get() & Rflags::VM.bits() != 0
+    }
+
+    /// Whether the processor is in real-address mode.
+    #[must_use]
+    pub fn is_real_address(&self) -> bool {
+        !self.system.cr0.contains(Cr0::PE)
+    }
+
+    /// The size of the current code.
+    #[must_use]
+    pub fn code_size(&self) -> CodeSize {
+        let rights = self.rights(SegmentRegister::Cs);
+        if self.is_ia32e() && rights.contains(AccessRights::LONG) {
+            CodeSize::Bits64
+        } else if rights.contains(AccessRights::DEFAULT_BIG) {
+            CodeSize::Bits32
+        } else {
+            CodeSize::Bits16
+        }
+    }
+
+    /// How the current code is reached and decoded.
+    #[must_use]
+    pub fn code_context(&self) -> CodeContext {
+        let size = self.code_size();
+        let mode = CodeMode { size, float: self.float_controls() };
+        if size == CodeSize::Bits64 {
+            return CodeContext { mode, base: 0, limit: u64::MAX };
+        }
+        let cs = self.segment(SegmentRegister::Cs);
+        CodeContext { mode, base: cs.base, limit: cs.limit.into() }
+    }
+
+    fn float_controls(&self) -> FloatControls {
+        let (cr0, cr4) = (self.system.cr0, self.system.cr4);
+        let mut controls = FloatControls::empty();
+        controls.set(FloatControls::MP, cr0.contains(Cr0::MP));
+        controls.set(FloatControls::EM, cr0.contains(Cr0::EM));
+        controls.set(FloatControls::TS, cr0.contains(Cr0::TS));
+        controls.set(FloatControls::OSFXSR, cr4.contains(Cr4::OSFXSR));
+        controls
+    }
+}
