@@ -4,12 +4,12 @@
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
 //! | [`number`] | numbers as people read them |
-//! | [`processor`] | registers, memory and an observer: the [`Cpu`](isa::cpu::Cpu) of this crate |
+//! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |
 //! | [`replay`] | runs recorded programs natively or as guests, and compares with the record |
 //! | [`result`] | the envelope of JSON results |
 //! | [`progress`] | bars and lines for long work |
 //!
-//! Timing sees what the machine did through [`processor::Observer`], after it has happened.
+//! Timing sees what the machine did through [`processor::Outside`], after it has happened.
 
 pub mod compare;
 pub mod number;
