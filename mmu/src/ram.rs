@@ -4,7 +4,18 @@
 //! Host memory is taken only where the guest touches it. Nothing hands out a reference into RAM: bytes are copied
 //! in and out, so that the host pointers in the [fast map](crate::fast) never alias a Rust reference. Like a
 //! [`Cell`](core::cell::Cell), RAM is written through `&self` and cannot be shared between threads.
+//!
+//! There is one [`Ram`] for a memory and never a second: the processors of one machine, which take turns, hand it on
+//! by value ([`Mmu::end_turn`](crate::Mmu::end_turn), [`Mmu::begin_turn`](crate::Mmu::begin_turn)). Who has it may
+//! follow pointers into the memory, and nobody else.
 
+mod backing;
+mod code;
+
+pub(crate) use backing::Backing;
+pub(crate) use code::CodeMark;
+
+use code::CodePages;
 use core::{marker::PhantomData, ptr::NonNull};
 use isa::address::{HostPhysicalAddress, PAGE_SIZE};
 use isa::width::Scalar;
@@ -63,16 +74,19 @@ const MAXIMUM_BYTES: u64 = 1 << 46;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Ram {
-    backing: Arc<Backing>,
+    /// `None` where there is no memory.
+    backing: Option<Arc<Backing>>,
     base: NonNull<u8>,
     bytes: u64,
     code: CodePages,
+    /// The last number that stands for a view of this memory.
+    epochs: u64,
     /// RAM is written through `&self`.
     not_sync: PhantomData<core::cell::Cell<u8>>,
 }
 
-// SAFETY: `base` points into `backing`, which does not move. Beside `Ram` only fast maps use the memory, and an `Mmu`
-// moves between threads with its RAM and its fast maps together.
+// SAFETY: `base` points into `backing`, which does not move. There is one `Ram` for each `Backing`, and beside it only
+// fast maps use the memory, while the `Mmu` that they are in owns this `Ram`.
 unsafe impl Send for Ram {}
 
 impl Ram {
@@ -89,12 +103,20 @@ impl Ram {
         let mut backing = Backing::new(bytes).map_err(|source| RamError::Host { bytes, source })?;
         let base = backing.base();
         Ok(Self {
-            backing: Arc::new(backing),
+            backing: Some(Arc::new(backing)),
             base,
             bytes,
             code: CodePages::new(bytes),
+            epochs: 0,
             not_sync: PhantomData,
         })
+    }
+
+    /// No memory: every access is outside it.
+    #[must_use]
+    pub fn none() -> Self {
+        let (backing, base, code) = (None, NonNull::dangling(), CodePages::default());
+        Self { backing, base, bytes: 0, code, epochs: 0, not_sync: PhantomData }
     }
 
     /// The size in bytes.
@@ -203,19 +225,41 @@ impl Ram {
         self.code.insert(page.page_number())
     }
 
-    /// Records that no decoded code of this page exists.
-    pub(crate) fn unmark_code(&mut self, page: HostPhysicalAddress) {
+    /// Records that no decoded code of this page exists any more.
+    pub fn unmark_code(&mut self, page: HostPhysicalAddress) {
         self.code.remove(page.page_number());
     }
 
-    /// A share in the memory, which lives as long.
-    pub(crate) fn keep_alive(&self) -> Arc<Backing> {
-        Arc::clone(&self.backing)
+    /// How often a page was marked as holding code that was not marked before.
+    #[inline]
+    pub(crate) const fn code_marks(&self) -> u64 {
+        self.code.marks()
+    }
+
+    /// The last number that stands for a view of this memory; each is given out once.
+    #[inline]
+    pub(crate) const fn epochs(&mut self) -> &mut u64 {
+        &mut self.epochs
+    }
+
+    /// A share in the memory, which lives as long; `None` where there is no memory.
+    pub(crate) fn keep_alive(&self) -> Option<Arc<Backing>> {
+        self.backing.clone()
     }
 
     /// Whether this memory is the one behind this RAM.
-    pub(crate) fn is_behind(&self, backing: &Arc<Backing>) -> bool {
-        Arc::ptr_eq(&self.backing, backing)
+    #[inline]
+    pub(crate) fn is_behind(&self, backing: Option<&Arc<Backing>>) -> bool {
+        match (&self.backing, backing) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        }
+    }
+
+    /// Whether decoded code exists of the page behind a pointer of [`host_pointer`](Self::host_pointer).
+    #[inline]
+    pub(crate) fn holds_code_behind(&self, page: *mut u8) -> bool {
+        self.code.contains(page.addr().wrapping_sub(self.base.addr().get()) as u64 / PAGE_SIZE)
     }
 
     /// A pointer to the page that holds `address`, valid for reads and writes of the page while the
@@ -246,102 +290,15 @@ impl Ram {
     }
 }
 
+impl Default for Ram {
+    /// [`Ram::none`].
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl core::fmt::Debug for Ram {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Ram").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-/// Whether marking a page changed anything.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum CodeMark {
-    /// The page was not marked before.
-    New,
-    /// The page was marked already.
-    Known,
-}
-
-/// The pages of RAM that hold decoded code, a bit each.
-struct CodePages(Vec<u64>);
-
-impl CodePages {
-    fn new(bytes: u64) -> Self {
-        Self(vec![0; bytes.div_ceil(PAGE_SIZE * 64) as usize])
-    }
-
-    #[inline]
-    fn contains(&self, page: u64) -> bool {
-        self.0.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
-    }
-
-    fn insert(&mut self, page: u64) -> CodeMark {
-        if self.contains(page) {
-            return CodeMark::Known;
-        }
-        if let Some(word) = self.0.get_mut((page / 64) as usize) {
-            *word |= 1 << (page % 64);
-        }
-        CodeMark::New
-    }
-
-    fn remove(&mut self, page: u64) {
-        if let Some(word) = self.0.get_mut((page / 64) as usize) {
-            *word &= !(1 << (page % 64));
-        }
-    }
-}
-
-/// An anonymous mapping without reserved host memory.
-#[cfg(not(miri))]
-pub(crate) struct Backing(memmap2::MmapMut);
-
-/// RAM up to this size is expected to be used densely, so that large host pages cost little memory; they save most
-/// of the host's own TLB misses. Larger RAM stays sparse.
-#[cfg(not(miri))]
-const DENSE: u64 = 4 << 30;
-
-#[cfg(not(miri))]
-impl Backing {
-    fn new(bytes: u64) -> std::io::Result<Self> {
-        let length = usize::try_from(bytes).map_err(std::io::Error::other)?;
-        let mapping = memmap2::MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
-        if bytes <= DENSE {
-            // Advice only: a host that has no large pages runs slower, not differently.
-            let _ = mapping.advise(memmap2::Advice::HugePage);
-        }
-        Ok(Self(mapping))
-    }
-
-    fn base(&mut self) -> NonNull<u8> {
-        NonNull::from(self.0.as_mut()).cast()
-    }
-}
-
-/// Zeroed heap memory: the interpreter that checks `unsafe` code has no anonymous mappings without reserve.
-#[cfg(miri)]
-pub(crate) struct Backing(NonNull<u8>, core::alloc::Layout);
-
-#[cfg(miri)]
-impl Backing {
-    fn new(bytes: u64) -> std::io::Result<Self> {
-        let layout = core::alloc::Layout::from_size_align(bytes as usize, PAGE_SIZE as usize)
-            .map_err(std::io::Error::other)?;
-        // SAFETY: the size is not 0, which `Ram::new` has checked.
-        let pointer = unsafe { std::alloc::alloc_zeroed(layout) };
-        NonNull::new(pointer)
-            .map(|pointer| Self(pointer, layout))
-            .ok_or(std::io::ErrorKind::OutOfMemory.into())
-    }
-
-    fn base(&mut self) -> NonNull<u8> {
-        self.0
-    }
-}
-
-#[cfg(miri)]
-impl Drop for Backing {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { std::alloc::dealloc(self.0.as_ptr(), self.1) };
     }
 }
