@@ -209,11 +209,11 @@ impl FastMap {
         }
     }
 
-    /// Makes the pages that hold decoded code miss for writes. The map is of this RAM.
-    pub(crate) fn forbid_writes_to_code(&mut self, ram: &Ram) {
+    /// Makes the pages that are not plain memory any more miss for writes. The map is of this RAM.
+    pub(crate) fn forbid_guarded_writes(&mut self, ram: &Ram) {
         for &index in &self.filled {
             let slot = &mut self.slots[usize::from(index)];
-            if slot.write != EMPTY && ram.holds_code_behind(slot.offset.wrapping_add(slot.write as usize)) {
+            if slot.write != EMPTY && !ram.is_plain_behind(slot.offset.wrapping_add(slot.write as usize)) {
                 slot.write = EMPTY;
             }
         }

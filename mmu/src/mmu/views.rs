@@ -100,7 +100,7 @@ impl Views {
             self.home = ram.keep_alive();
             self.clear();
         } else if self.marks != ram.code_marks() {
-            self.each(|_, fast, _| fast.forbid_writes_to_code(ram));
+            self.each(|_, fast, _| fast.forbid_guarded_writes(ram));
         }
         self.marks = ram.code_marks();
         self.epochs = *ram.epochs();

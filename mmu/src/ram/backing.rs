@@ -3,7 +3,7 @@
 
 use core::ptr::NonNull;
 
-/// An anonymous mapping without reserved host memory.
+/// An anonymous mapping without reserved host memory, also of the holes, which nobody touches.
 #[cfg(not(miri))]
 pub(crate) struct Backing(memmap2::MmapMut);
 
@@ -14,8 +14,9 @@ const DENSE: u64 = 4 << 30;
 
 #[cfg(not(miri))]
 impl Backing {
-    pub(super) fn new(bytes: u64) -> std::io::Result<Self> {
-        let length = usize::try_from(bytes).map_err(std::io::Error::other)?;
+    /// A mapping from address 0 to `end`, of which `bytes` are memory.
+    pub(super) fn new(bytes: u64, end: u64) -> std::io::Result<Self> {
+        let length = usize::try_from(end).map_err(std::io::Error::other)?;
         let mapping = memmap2::MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
         if bytes <= DENSE {
             // Advice only: a host that has no large pages runs slower, not differently.
@@ -35,10 +36,10 @@ pub(crate) struct Backing(NonNull<u8>, core::alloc::Layout);
 
 #[cfg(miri)]
 impl Backing {
-    pub(super) fn new(bytes: u64) -> std::io::Result<Self> {
-        let layout = core::alloc::Layout::from_size_align(bytes as usize, isa::address::PAGE_SIZE as usize)
+    pub(super) fn new(_: u64, end: u64) -> std::io::Result<Self> {
+        let layout = core::alloc::Layout::from_size_align(end as usize, isa::address::PAGE_SIZE as usize)
             .map_err(std::io::Error::other)?;
-        // SAFETY: the size is not 0, which `Ram::new` has checked.
+        // SAFETY: the size is not 0, which `Extents::of` has checked.
         let pointer = unsafe { std::alloc::alloc_zeroed(layout) };
         NonNull::new(pointer)
             .map(|pointer| Self(pointer, layout))
