@@ -51,7 +51,7 @@ fn page(number: u64) -> Translation {
         linear: LinearAddress(number << 12),
         host_physical: HostPhysicalAddress(number << 12),
         size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
+        guest_size: PageSize::Size4K.into(),
         rights: Rights::all(),
         scope: Scope::Pcid,
     }

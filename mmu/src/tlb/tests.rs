@@ -16,7 +16,7 @@ fn translation(serial: u64) -> Translation {
         linear: PAGE,
         host_physical: HostPhysicalAddress(serial << 12),
         size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
+        guest_size: PageSize::Size4K.into(),
         rights: Rights::all(),
         scope: Scope::Pcid,
     }
@@ -142,7 +142,8 @@ fn what_the_first_levels_hold_an_inclusive_second_level_holds_too() {
             let linear = LinearAddress(address.0 & !size.offset_mask());
             let host_physical = HostPhysicalAddress(serial << 30);
             let scope = if below(4) == 0 { Scope::Global } else { Scope::Pcid };
-            let made = Translation { linear, host_physical, size, guest_size: size, scope, ..translation(0) };
+            let made =
+                Translation { linear, host_physical, size, guest_size: size.into(), scope, ..translation(0) };
             tlb.insert(address, kind, made);
         }
         let (first, second) = tlb.arrays.split_at(tlb.first_of_level2);
