@@ -7,14 +7,15 @@
 //! invalidate is served, as on hardware.
 //!
 //! Most invalidations retire tags: the tag is never handed out again while an entry holds it, and the entries become
-//! free ways. Their cost grows with the number of tags that have entries, not with the number of entries. Only
-//! single-address invalidations look at entries.
+//! free ways. Their cost grows with the number of tags of the VPID or EPTRTA that they name, not with the number of
+//! entries. Only single-address invalidations look at entries.
 
 mod array;
 mod caches;
 mod current;
 mod enumerate;
 pub mod geometry;
+mod groups;
 mod invalidate;
 mod key;
 mod level;
