@@ -82,6 +82,15 @@ impl Stack {
         self.pointer
     }
 
+    /// What RSP would be with this pointer.
+    #[must_use]
+    pub fn register(&self, state: &State) -> u64 {
+        match self.size {
+            StackSize::Bits16 => state.slot(Slot::Rsp) & !0xffff | self.pointer,
+            StackSize::Bits32 | StackSize::Bits64 => self.pointer,
+        }
+    }
+
     /// Moves up by `bytes`.
     pub fn release(&mut self, bytes: u64) {
         self.pointer = self.size.truncate(self.pointer.wrapping_add(bytes));

@@ -61,12 +61,15 @@ fn salc<C: Cpu>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// ARPL (SDM Vol. 2A): raises the RPL of the destination to that of the source; ZF says whether it was raised.
+/// ARPL (SDM Vol. 2A): raises the RPL of the destination to that of the source; ZF says whether it was raised. Memory is
+/// written only then.
 fn adjust_privilege<C: Cpu, D: Destination>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let rpl = SourceRegister::load::<C, u16>(cpu, record)? & 3;
-    D::modify(cpu, record, |state, selector: u16| {
-        let raised = selector & 3 < rpl;
-        state.flags.set_zf(raised);
-        if raised { selector & !3 | rpl } else { selector }
-    })
+    let selector: u16 = D::load(cpu, record)?;
+    let raised = selector & 3 < rpl;
+    if raised {
+        D::store(cpu, record, selector & !3 | rpl)?;
+    }
+    cpu.state_mut().flags.set_zf(raised);
+    Ok(())
 }

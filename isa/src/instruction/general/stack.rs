@@ -159,7 +159,7 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     let old_frame = cpu.state().slot(Slot::Rbp);
     let mut stack = Stack::of(cpu.state());
     stack.push(cpu, W::truncate(old_frame))?;
-    let frame = stack.pointer();
+    let frame = stack.register(cpu.state());
     let mut display = Stack::at(cpu.state(), old_frame);
     for _ in 1..level {
         display.reserve(W::BYTES as u64);
