@@ -217,7 +217,14 @@ pub fn record_in<C: Cpu>(
 /// [`Stop::Unmodelled`].
 #[must_use]
 pub fn is_modelled(instruction: &Instruction) -> bool {
-    instruction::select::<crate::flat::FlatMachine>(&Form::new(instruction, FlagsNeeded::Yes)).is_some()
+    is_modelled_in(CodeMode::LONG, instruction)
+}
+
+/// As [`is_modelled`], in any mode.
+#[must_use]
+pub fn is_modelled_in(mode: CodeMode, instruction: &Instruction) -> bool {
+    let form = Form::in_mode(mode, instruction, FlagsNeeded::Yes);
+    instruction::select::<crate::flat::FlatMachine>(&form).is_some()
 }
 
 fn unmodelled<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {

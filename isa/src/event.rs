@@ -56,7 +56,8 @@ pub struct Exception {
     pub vector: Vector,
     /// The error code that delivery pushes, for the vectors that have one (SDM Vol. 3A, 7.13).
     pub error_code: Option<u16>,
-    /// For #PF the address that CR2 receives; for others meaningless.
+    /// For #PF the address that CR2 receives; for #GP the non-canonical address that was referred to, else 0; for others
+    /// meaningless.
     pub address: LinearAddress,
 }
 
@@ -71,6 +72,19 @@ impl Exception {
     #[must_use]
     pub const fn with_code(vector: Vector, error_code: u16) -> Self {
         Self { vector, error_code: Some(error_code), address: LinearAddress(0) }
+    }
+
+    /// A reference to a non-canonical address: #GP(0), which the engine makes #SS(0) when the reference is to the stack
+    /// (SDM Vol. 1, 3.3.7.1).
+    #[must_use]
+    pub const fn non_canonical(address: LinearAddress) -> Self {
+        Self { vector: Vector::GeneralProtection, error_code: Some(0), address }
+    }
+
+    /// Whether a reference to a non-canonical address raised it.
+    #[must_use]
+    pub fn is_non_canonical(&self) -> bool {
+        self.vector == Vector::GeneralProtection && self.address.0 != 0
     }
 
     /// A page fault at `address` (SDM Vol. 3A, 5.7).

@@ -13,6 +13,8 @@ mod bits;
 mod bytes;
 pub(crate) mod control;
 mod exchange;
+mod gate;
+mod general;
 mod miscellaneous;
 mod multiply;
 mod segment;
@@ -25,7 +27,9 @@ mod x87;
 /// The handler for a form, or none if the engine does not model it.
 #[must_use]
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    arithmetic::select(form)
+    gate::select(form)
+        .or_else(|| general::select(form))
+        .or_else(|| arithmetic::select(form))
         .or_else(|| transfer::select(form))
         .or_else(|| control::select(form))
         .or_else(|| exchange::select(form))
