@@ -7,6 +7,7 @@ use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::event::{Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
+use crate::system::TaskSwitch;
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -32,6 +33,9 @@ pub enum Stop {
     /// The instruction has completed, RIP is at its successor, and the machine is to look at what it changed before it
     /// goes on.
     Done,
+    /// The processor has switched tasks, and the exception is to be delivered in the new task, whose registers are all
+    /// there, before its first instruction (SDM Vol. 3A, 9.3).
+    AfterTaskSwitch(Exception),
 }
 
 impl Stop {
@@ -39,6 +43,12 @@ impl Stop {
     #[must_use]
     pub const fn exception(vector: Vector) -> Self {
         Self::Exception(Exception::plain(vector))
+    }
+
+    /// Whether the instruction has completed, so that RIP is where execution goes on.
+    #[must_use]
+    pub const fn has_completed(&self) -> bool {
+        matches!(self, Self::Done | Self::AfterTaskSwitch(_))
     }
 
     /// #GP(0).
@@ -84,6 +94,15 @@ pub enum TranslationChange {
     },
 }
 
+/// What part of a processor a machine has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Level {
+    /// Programs at privilege level 3: system calls and HLT stop, and the engine does not model system instructions.
+    User,
+    /// All of it.
+    System,
+}
+
 /// How a [`Stop`] travels: boxed, so that the result of a handler is one word and success costs one comparison.
 pub type Stopped = Box<Stop>;
 
@@ -97,6 +116,9 @@ pub trait Cpu: Sized {
     /// Whether [`before`](Self::before) and [`after`](Self::after) are called for each instruction. The plain
     /// machine carries nothing of it.
     const OBSERVED: bool;
+
+    /// Whether system instructions execute as on a processor.
+    const LEVEL: Level = Level::User;
 
     /// The registers.
     fn state(&self) -> &State;
@@ -202,6 +224,15 @@ pub trait Cpu: Sized {
     /// #GP(0) when the PDPTEs are refused.
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
         let _ = change;
+        Ok(())
+    }
+
+    /// The processor is about to switch tasks; the faults of the old task that come first have been checked.
+    ///
+    /// # Errors
+    /// The VM exit, which VMX non-root operation makes of every one.
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        let _ = switch;
         Ok(())
     }
 

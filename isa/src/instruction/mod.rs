@@ -4,7 +4,7 @@
 //! instructions as a small type. Operand access, sizes and flags are generic; an instruction is its meaning and
 //! nothing else.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Level};
 use crate::decode::Form;
 use crate::record::Handler;
 
@@ -21,12 +21,21 @@ mod segment;
 mod shift;
 pub(crate) mod simd;
 mod string;
+mod system;
 mod transfer;
 mod x87;
 
 /// The handler for a form, or none if the engine does not model it.
 #[must_use]
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
+    match C::LEVEL {
+        Level::User => user(form),
+        Level::System => system::select(form).or_else(|| user(form)),
+    }
+}
+
+/// What programs at every privilege level use.
+fn user<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     gate::select(form)
         .or_else(|| general::select(form))
         .or_else(|| arithmetic::select(form))
