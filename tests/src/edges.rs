@@ -19,8 +19,19 @@ const ALLOWED: &[(&str, May)] = &[
     ("vmxsim-mmu", May::Only(&["vmxsim-isa"])),
     ("vmxsim-vmx", May::Only(&["vmxsim-isa", "vmxsim-mmu"])),
     ("vmxsim-traces", May::Only(&["vmxsim-isa"])),
+    ("vmxsim-platform", May::Nothing),
     ("vmxsim-timing", May::Only(&["vmxsim-isa", "vmxsim-traces"])),
-    ("vmxsim", May::Only(&["vmxsim-isa", "vmxsim-mmu", "vmxsim-vmx", "vmxsim-traces", "vmxsim-timing"])),
+    (
+        "vmxsim",
+        May::Only(&[
+            "vmxsim-isa",
+            "vmxsim-mmu",
+            "vmxsim-vmx",
+            "vmxsim-traces",
+            "vmxsim-platform",
+            "vmxsim-timing",
+        ]),
+    ),
     ("vmxsim-benches", May::Anything),
     ("vmxsim-tests", May::Anything),
 ];
