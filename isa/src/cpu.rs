@@ -7,6 +7,7 @@ use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::event::{Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
+use crate::system::Intercepted;
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -23,6 +24,10 @@ pub enum Stop {
     SoftwareInterrupt(u8),
     /// HLT.
     Halt,
+    /// MWAIT: RIP is to move past the instruction. The processor waits for a store to the line at
+    /// [`System::monitored`](crate::system::System::monitored) or for what ends HLT; where nothing is monitored it does
+    /// not wait.
+    Wait,
     /// An instruction that the engine knows and does not model.
     Unmodelled,
     /// A store to a page that holds decoded code: the engine drops the code and starts the instruction again.
@@ -84,6 +89,15 @@ pub enum TranslationChange {
     },
 }
 
+/// What part of a processor a machine has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Level {
+    /// Programs at privilege level 3: system calls and HLT stop, and the engine does not model system instructions.
+    User,
+    /// All of it.
+    System,
+}
+
 /// How a [`Stop`] travels: boxed, so that the result of a handler is one word and success costs one comparison.
 pub type Stopped = Box<Stop>;
 
@@ -97,6 +111,9 @@ pub trait Cpu: Sized {
     /// Whether [`before`](Self::before) and [`after`](Self::after) are called for each instruction. The plain
     /// machine carries nothing of it.
     const OBSERVED: bool;
+
+    /// Whether system instructions execute as on a processor.
+    const LEVEL: Level = Level::User;
 
     /// The registers.
     fn state(&self) -> &State;
@@ -202,6 +219,17 @@ pub trait Cpu: Sized {
     /// #GP(0) when the PDPTEs are refused.
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
         let _ = change;
+        Ok(())
+    }
+
+    /// An instruction that VMX non-root operation can intercept is about to have an effect. The faults that come first
+    /// have been checked.
+    ///
+    /// # Errors
+    /// The VM exit.
+    #[inline(always)]
+    fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
+        let _ = intercepted;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! instructions as a small type. Operand access, sizes and flags are generic; an instruction is its meaning and
 //! nothing else.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Level};
 use crate::decode::Form;
 use crate::record::Handler;
 
@@ -15,6 +15,7 @@ pub(crate) mod control;
 mod exchange;
 mod miscellaneous;
 mod multiply;
+mod privileged;
 mod segment;
 mod shift;
 pub(crate) mod simd;
@@ -25,6 +26,14 @@ mod x87;
 /// The handler for a form, or none if the engine does not model it.
 #[must_use]
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
+    match C::LEVEL {
+        Level::User => user(form),
+        Level::System => privileged::select(form).or_else(|| user(form)),
+    }
+}
+
+/// What programs at privilege level 3 use.
+fn user<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     arithmetic::select(form)
         .or_else(|| transfer::select(form))
         .or_else(|| control::select(form))
