@@ -4,8 +4,9 @@
 //! Faults that depend on operands are with the handlers.
 
 use super::Offers;
-use crate::control::{Cr4, Efer};
+use crate::control::{Cr0, Cr4, Efer};
 use crate::cpu::{Stop, Stopped};
+use crate::event::Vector;
 use crate::mode::CodeSize;
 use crate::state::State;
 
@@ -30,6 +31,8 @@ pub enum Condition {
     EferLacks(Efer),
     /// Bits 15:2 of IA32_SYSENTER_CS are 0.
     NoSysenterSegment,
+    /// CR0.TS is 1.
+    TaskSwitched,
     /// The processor does not offer it.
     Lacks(Offers),
     /// The processor does not have this bit of CR4.
@@ -51,6 +54,7 @@ impl Condition {
             Self::Cr4DoesNotPermit(bit) => !system.cr4.contains(bit) && system.cpl != 0,
             Self::EferLacks(bits) => !system.efer.contains(bits),
             Self::NoSysenterSegment => system.system_call.sysenter_cs & 0xfffc == 0,
+            Self::TaskSwitched => system.cr0.contains(Cr0::TS),
             Self::Lacks(offers) => !system.features.offers.contains(offers),
             Self::HasNot(bit) => !system.features.cr4.contains(bit),
         }
@@ -64,6 +68,8 @@ pub enum Refused {
     InvalidOpcode,
     /// #GP(0).
     GeneralProtection,
+    /// #NM.
+    DeviceNotAvailable,
 }
 
 impl Refused {
@@ -73,6 +79,7 @@ impl Refused {
         match self {
             Self::InvalidOpcode => Stop::INVALID_OPCODE,
             Self::GeneralProtection => Stop::GENERAL_PROTECTION,
+            Self::DeviceNotAvailable => Stop::exception(Vector::DeviceNotAvailable),
         }
     }
 }
@@ -83,9 +90,9 @@ pub struct Rule(pub Condition, pub Refused);
 
 use Condition::{
     Cr4DoesNotPermit, Cr4Lacks, Cr4Restricts, EferLacks, HasNot, Lacks, NoSysenterSegment, Outside64BitMode,
-    Privilege, RealAddress, Virtual8086,
+    Privilege, RealAddress, TaskSwitched, Virtual8086,
 };
-use Refused::{GeneralProtection as GP, InvalidOpcode as UD};
+use Refused::{DeviceNotAvailable as NM, GeneralProtection as GP, InvalidOpcode as UD};
 
 macro_rules! guarded {
     ($($(#[$meta:meta])* $name:ident: $($when:expr => $fault:ident),+;)*) => {
@@ -146,10 +153,11 @@ guarded! {
     /// WBINVD and WBNOINVD.
     Wbinvd: Privilege => GP;
     Wrmsr: Privilege => GP;
-    /// XGETBV, and the XSAVE family but for what its members need besides.
-    Xsave: Cr4Lacks(Cr4::OSXSAVE) => UD;
-    Xsavec: Lacks(Offers::XSAVEC) => UD, Cr4Lacks(Cr4::OSXSAVE) => UD;
-    Xsaveopt: Lacks(Offers::XSAVEOPT) => UD, Cr4Lacks(Cr4::OSXSAVE) => UD;
+    Xgetbv: Cr4Lacks(Cr4::OSXSAVE) => UD;
+    /// XSAVE and XRSTOR.
+    Xsave: Cr4Lacks(Cr4::OSXSAVE) => UD, TaskSwitched => NM;
+    Xsavec: Lacks(Offers::XSAVEC) => UD, Cr4Lacks(Cr4::OSXSAVE) => UD, TaskSwitched => NM;
+    Xsaveopt: Lacks(Offers::XSAVEOPT) => UD, Cr4Lacks(Cr4::OSXSAVE) => UD, TaskSwitched => NM;
     Xsetbv: Cr4Lacks(Cr4::OSXSAVE) => UD, Privilege => GP;
 }
 

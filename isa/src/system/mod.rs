@@ -1,6 +1,7 @@
 //! The system level: the registers that a user-level program does not see, and what changes them.
 
 pub mod control_register;
+pub mod debug;
 mod features;
 pub mod guard;
 mod intercept;
@@ -151,8 +152,8 @@ impl Default for System {
             xcr0: 3,
             pkru: 0,
             debug_addresses: [0; 4],
-            dr6: 0xffff_0ff0,
-            dr7: 0x400,
+            dr6: debug::DR6_RESET,
+            dr7: debug::DR7_RESET,
             interruptibility: Interruptibility::empty(),
             activity: Activity::Active,
             system_call: SystemCall::default(),

@@ -3,7 +3,9 @@
 //! Each first asks [`Guarded`] whether it may execute here, tells [`Cpu::intercept`] what it is about to do, and then
 //! does it. What the machine must look at before the next instruction ends with [`Stop::Done`].
 
+mod base;
 mod control_register;
+mod debug_register;
 mod flags;
 mod io;
 mod model_specific;
@@ -11,6 +13,7 @@ mod system_call;
 mod table_register;
 mod translation;
 mod waiting;
+mod xsave;
 
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
@@ -31,6 +34,9 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| system_call::select(form))
         .or_else(|| translation::select(form))
         .or_else(|| waiting::select(form))
+        .or_else(|| debug_register::select(form))
+        .or_else(|| base::select(form))
+        .or_else(|| xsave::select(form))
 }
 
 fn guard<C: Cpu>(cpu: &C, instruction: Guarded) -> Result<(), Stopped> {
