@@ -5,7 +5,7 @@ use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{self, FlagsNeeded};
 use crate::fusion;
 use crate::liveness;
-use crate::mode::CodeContext;
+use crate::mode::{CodeContext, OperatingMode};
 use crate::record::Record;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
@@ -122,9 +122,11 @@ fn assemble<C: Cpu>(
     second_page: Option<HostPhysicalAddress>,
     context: &CodeContext,
 ) -> Block<C> {
+    // Elsewhere than in protected mode an instruction with a VEX prefix stops.
+    let all_flags = C::OBSERVED || context.mode.operating != OperatingMode::Protected;
     let mut records: Vec<Record<C>> = Vec::with_capacity(instructions.len());
     for (number, instruction) in instructions.iter().enumerate() {
-        let flags = if C::OBSERVED { FlagsNeeded::Yes } else { liveness::of(&instructions[number..]) };
+        let flags = if all_flags { FlagsNeeded::Yes } else { liveness::of(&instructions[number..]) };
         records.push(decode::record_in(context.mode, instruction, instruction.ip16(), flags));
     }
     if !C::OBSERVED && !context.mode.size.is_segmented() {

@@ -7,7 +7,7 @@ use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::event::{Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
-use crate::system::Intercepted;
+use crate::system::{Intercepted, TaskSwitch};
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -37,6 +37,9 @@ pub enum Stop {
     /// The instruction has completed, RIP is at its successor, and the machine is to look at what it changed before it
     /// goes on.
     Done,
+    /// The processor has switched tasks, and the exception is to be delivered in the new task, whose registers are all
+    /// there, before its first instruction (SDM Vol. 3A, 9.3).
+    AfterTaskSwitch(Exception),
 }
 
 impl Stop {
@@ -44,6 +47,12 @@ impl Stop {
     #[must_use]
     pub const fn exception(vector: Vector) -> Self {
         Self::Exception(Exception::plain(vector))
+    }
+
+    /// Whether the instruction has completed, so that RIP is where execution goes on.
+    #[must_use]
+    pub const fn has_completed(&self) -> bool {
+        matches!(self, Self::Done | Self::AfterTaskSwitch(_))
     }
 
     /// #GP(0).
@@ -230,6 +239,15 @@ pub trait Cpu: Sized {
     #[inline(always)]
     fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
         let _ = intercepted;
+        Ok(())
+    }
+
+    /// The processor is about to switch tasks; the faults of the old task that come first have been checked.
+    ///
+    /// # Errors
+    /// The VM exit, which VMX non-root operation makes of every one.
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        let _ = switch;
         Ok(())
     }
 

@@ -217,7 +217,14 @@ pub fn record_in<C: Cpu>(
 /// [`Stop::Unmodelled`].
 #[must_use]
 pub fn is_modelled(instruction: &Instruction) -> bool {
-    instruction::select::<crate::flat::FlatMachine>(&Form::new(instruction, FlagsNeeded::Yes)).is_some()
+    is_modelled_in(CodeMode::LONG, instruction)
+}
+
+/// As [`is_modelled`], in any mode.
+#[must_use]
+pub fn is_modelled_in(mode: CodeMode, instruction: &Instruction) -> bool {
+    let form = Form::in_mode(mode, instruction, FlagsNeeded::Yes);
+    instruction::select::<crate::flat::FlatMachine>(&form).is_some()
 }
 
 fn unmodelled<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
@@ -254,6 +261,8 @@ fn resolve<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction,
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
             record.immediate = instruction.near_branch_target();
         }
+        OpKind::FarBranch16 => record.immediate = far(instruction, instruction.far_branch16().into()),
+        OpKind::FarBranch32 => record.immediate = far(instruction, instruction.far_branch32().into()),
         kind if kind_of(instruction, operand) == Kind::Immediate => {
             let value = instruction.immediate(operand);
             // ENTER and EXTRQ have a second immediate: it goes above the first.
@@ -262,6 +271,11 @@ fn resolve<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction,
         }
         _ => resolve_memory(record, size, instruction),
     }
+}
+
+/// A far pointer: the selector above the 32 bits of the offset.
+fn far(instruction: &Instruction, offset: u64) -> u64 {
+    u64::from(instruction.far_branch_selector()) << 32 | offset
 }
 
 fn resolve_register<C>(record: &mut Record<C>, register: Register, operand: u32) {

@@ -417,7 +417,7 @@ fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, context: &CodeContext) -> Res
 fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop: Stopped) -> StoppedAt {
     let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
     cpu.state_mut().remaining -= completed as i64;
-    if *stop == Stop::Done {
+    if stop.has_completed() {
         cpu.state_mut().remaining -= 1;
         return (stop, cpu.state().rip());
     }
@@ -435,7 +435,7 @@ fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> R
         let branches = ending == Ending::Branch && number + 1 == records.len();
         cpu.state_mut().set_rip(start);
         if let Err(stop) = cpu.before(record, rip).and_then(|()| (record.handler)(cpu, record)) {
-            if *stop == Stop::Done {
+            if stop.has_completed() {
                 cpu.state_mut().remaining -= 1;
                 let done = cpu.after(record).err().unwrap_or(stop);
                 return Err((done, cpu.state().rip()));

@@ -40,6 +40,7 @@ pub mod record;
 pub mod registers;
 pub mod scope;
 pub mod segment;
+pub mod stack;
 pub mod state;
 pub mod system;
 pub mod undefined;

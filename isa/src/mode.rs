@@ -2,6 +2,8 @@
 
 use crate::address::LinearAddress;
 use crate::control::{Cr0, Cr4, Efer};
+use crate::cpu::{Stop, Stopped};
+use crate::event::{Exception, Vector};
 use crate::flags::Rflags;
 use crate::segment::{AccessRights, SegmentRegister};
 use crate::state::State;
@@ -53,6 +55,26 @@ bitflags! {
     }
 }
 
+/// The modes that instructions tell apart (SDM Vol. 3A, 2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OperatingMode {
+    /// Real-address mode.
+    RealAddress,
+    /// Virtual-8086 mode.
+    Virtual8086,
+    /// Protected mode, or IA-32e mode with both of its own.
+    Protected,
+}
+
+/// Whether misaligned references raise #AC (SDM Vol. 3A, 7.15): CR0.AM and EFLAGS.AC are 1 and CPL is 3.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AlignmentCheck {
+    /// They do not.
+    Off,
+    /// They do.
+    On,
+}
+
 /// What the decoding of code depends on besides its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CodeMode {
@@ -60,12 +82,20 @@ pub struct CodeMode {
     pub size: CodeSize,
     /// Which floating-point instructions execute.
     pub float: FloatControls,
+    /// Which instructions exist beside.
+    pub operating: OperatingMode,
+    /// Whether references are checked for alignment.
+    pub alignment: AlignmentCheck,
 }
 
 impl CodeMode {
     /// 64-bit mode with SSE.
-    pub const LONG: Self =
-        Self { size: CodeSize::Bits64, float: FloatControls::OSFXSR.union(FloatControls::MP) };
+    pub const LONG: Self = Self {
+        size: CodeSize::Bits64,
+        float: FloatControls::OSFXSR.union(FloatControls::MP),
+        operating: OperatingMode::Protected,
+        alignment: AlignmentCheck::Off,
+    };
 }
 
 /// How code is reached: its mode and its segment.
@@ -107,13 +137,49 @@ impl State {
     /// Whether the processor is in virtual-8086 mode.
     #[must_use]
     pub fn is_virtual_8086(&self) -> bool {
-        self.flags.get() & Rflags::VM.bits() != 0
+        self.flags.rest() & Rflags::VM.bits() != 0
     }
 
     /// Whether the processor is in real-address mode.
     #[must_use]
     pub fn is_real_address(&self) -> bool {
         !self.system.cr0.contains(Cr0::PE)
+    }
+
+    /// The mode of the processor.
+    #[must_use]
+    pub fn operating_mode(&self) -> OperatingMode {
+        if self.is_real_address() {
+            OperatingMode::RealAddress
+        } else if self.is_virtual_8086() {
+            OperatingMode::Virtual8086
+        } else {
+            OperatingMode::Protected
+        }
+    }
+
+    /// Whether misaligned references raise #AC.
+    #[must_use]
+    pub fn alignment_check(&self) -> AlignmentCheck {
+        let asked = self.flags.rest() & Rflags::AC.bits() != 0;
+        if asked && self.system.cpl == 3 && self.system.cr0.contains(Cr0::AM) {
+            AlignmentCheck::On
+        } else {
+            AlignmentCheck::Off
+        }
+    }
+
+    /// Whether a reference of `bytes` bytes, a power of 2, is aligned as far as it must be.
+    ///
+    /// # Errors
+    ///
+    /// #AC(0).
+    #[inline]
+    pub fn check_alignment(&self, at: LinearAddress, bytes: usize) -> Result<(), Stopped> {
+        if at.0 & (bytes as u64 - 1) == 0 || self.alignment_check() == AlignmentCheck::Off {
+            return Ok(());
+        }
+        Err(Stop::Exception(Exception::with_code(Vector::AlignmentCheck, 0)).into())
     }
 
     /// The size of the current code.
@@ -133,7 +199,12 @@ impl State {
     #[must_use]
     pub fn code_context(&self) -> CodeContext {
         let size = self.code_size();
-        let mode = CodeMode { size, float: self.float_controls() };
+        let mode = CodeMode {
+            size,
+            float: self.float_controls(),
+            operating: self.operating_mode(),
+            alignment: self.alignment_check(),
+        };
         if size == CodeSize::Bits64 {
             return CodeContext { mode, base: 0, limit: u64::MAX };
         }

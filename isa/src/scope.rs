@@ -1,6 +1,7 @@
 //! Which instructions the engine computes, and whose results come from elsewhere.
 
 use crate::decode;
+use crate::mode::CodeMode;
 use iced_x86::{Instruction, Mnemonic};
 
 /// Where the effect of an instruction comes from.
@@ -28,6 +29,12 @@ pub enum Scope {
 /// ```
 #[must_use]
 pub fn of(instruction: &Instruction) -> Scope {
+    of_in(CodeMode::LONG, instruction)
+}
+
+/// As [`of`], in any mode.
+#[must_use]
+pub fn of_in(mode: CodeMode, instruction: &Instruction) -> Scope {
     match instruction.mnemonic() {
         Mnemonic::Syscall
         | Mnemonic::Sysenter
@@ -42,7 +49,7 @@ pub fn of(instruction: &Instruction) -> Scope {
         | Mnemonic::Xgetbv
         | Mnemonic::Fxsave
         | Mnemonic::Fxsave64 => Scope::Outside,
-        _ if decode::is_modelled(instruction) => Scope::Computed,
+        _ if decode::is_modelled_in(mode, instruction) => Scope::Computed,
         _ => Scope::Unmodelled,
     }
 }

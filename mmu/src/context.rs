@@ -1,16 +1,19 @@
 //! What the translation of a linear address depends on besides memory.
 
 use crate::ept::EptContext;
+use crate::walk::EntryWidth;
 use isa::address::{AccessKind, GuestPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
 
-/// How linear addresses are translated (SDM 5.1.1). 32-bit paging is not modelled.
+/// How linear addresses are translated (SDM 5.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PagingMode {
     /// CR0.PG = 0: linear addresses are guest-physical addresses.
     None,
+    /// 32-bit paging: 32-bit linear addresses, and entries of 4 bytes.
+    ThirtyTwoBit,
     /// PAE paging: 32-bit linear addresses, and the entries of the root table in registers.
     Pae,
     /// 4-level paging: 48-bit linear addresses.
@@ -26,20 +29,28 @@ impl PagingMode {
     pub const fn levels(self) -> u8 {
         match self {
             Self::None => 0,
+            Self::ThirtyTwoBit => 2,
             Self::Pae => 3,
             Self::FourLevel => 4,
             Self::FiveLevel => 5,
         }
     }
 
-    /// Whether all bits above the translated ones equal the highest translated one (SDM Vol. 1, 3.3.7.1); under PAE
-    /// paging, whether they are 0.
+    /// The width of the entries of its tables.
+    #[inline]
+    #[must_use]
+    pub const fn entry_width(self) -> EntryWidth {
+        if matches!(self, Self::ThirtyTwoBit) { EntryWidth::Four } else { EntryWidth::Eight }
+    }
+
+    /// Whether all bits above the translated ones equal the highest translated one (SDM Vol. 1, 3.3.7.1); under
+    /// 32-bit and PAE paging, whether they are 0.
     #[inline]
     #[must_use]
     pub const fn is_canonical(self, address: LinearAddress) -> bool {
         let unused = match self {
             Self::None => return true,
-            Self::Pae => return address.0 >> 32 == 0,
+            Self::ThirtyTwoBit | Self::Pae => return address.0 >> 32 == 0,
             Self::FourLevel => 16,
             Self::FiveLevel => 7,
         };
@@ -60,7 +71,7 @@ pub enum Privilege {
 bitflags::bitflags! {
     /// The register bits that decide about access rights and reserved bits.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-    pub struct Controls: u8 {
+    pub struct Controls: u16 {
         /// CR0.WP: supervisor-mode writes respect R/W.
         const WRITE_PROTECT = 1 << 0;
         /// IA32_EFER.NXE: bit 63 of an entry disables execution; without it the bit is reserved.
@@ -75,6 +86,10 @@ bitflags::bitflags! {
         const GLOBAL_PAGES = 1 << 5;
         /// CPUID.80000001H:EDX.Page1GB: a PDPTE may map a page; without it bit 7 is reserved.
         const PAGES_1G = 1 << 6;
+        /// CR4.PSE: under 32-bit paging a PDE may map a page; without it bit 7 is ignored.
+        const PAGE_SIZE_EXTENSIONS = 1 << 7;
+        /// CPUID.01H:EDX.PSE-36: bits 20:13 of a PDE that maps a page of 4 MByte are address bits 39:32.
+        const PSE_36 = 1 << 8;
     }
 }
 
@@ -85,7 +100,7 @@ bitflags::bitflags! {
 pub struct Context {
     /// The paging mode.
     pub mode: PagingMode,
-    /// CR3 bits 51:12: the root table.
+    /// CR3 bits 51:12: the root table. 32-bit paging uses bits 31:12.
     pub cr3: GuestPhysicalAddress,
     /// The four PDPTE registers, used under PAE paging alone (SDM 5.4.1).
     pub pdptes: [u64; 4],

@@ -72,7 +72,8 @@ pub struct FastMap {
     ram: Option<Arc<Backing>>,
 }
 
-// SAFETY: the pointers lead into the RAM of the `Mmu` that owns the map; both move between threads together.
+// SAFETY: only the map that answers accesses follows its pointers. Its `Mmu` has an empty map answer while it does not
+// own the RAM that the pointers of the others lead into, and there is one `Ram` for that: where the `Mmu` is, or nowhere.
 unsafe impl Send for FastMap {}
 
 impl Default for FastMap {
@@ -162,9 +163,9 @@ impl FastMap {
 
     /// Keeps the memory alive that the pointers will lead to.
     fn keep(&mut self, ram: &Ram) {
-        if !self.ram.as_ref().is_some_and(|kept| ram.is_behind(kept)) {
+        if !ram.is_behind(self.ram.as_ref()) {
             self.clear();
-            self.ram = Some(ram.keep_alive());
+            self.ram = ram.keep_alive();
         }
     }
 
@@ -203,6 +204,16 @@ impl FastMap {
         for &index in &self.filled {
             let slot = &mut self.slots[usize::from(index)];
             if slot.write != EMPTY && slot.offset.wrapping_add(slot.write as usize) == host.as_ptr() {
+                slot.write = EMPTY;
+            }
+        }
+    }
+
+    /// Makes the pages that are not plain memory any more miss for writes. The map is of this RAM.
+    pub(crate) fn forbid_guarded_writes(&mut self, ram: &Ram) {
+        for &index in &self.filled {
+            let slot = &mut self.slots[usize::from(index)];
+            if slot.write != EMPTY && !ram.is_plain_behind(slot.offset.wrapping_add(slot.write as usize)) {
                 slot.write = EMPTY;
             }
         }

@@ -33,10 +33,10 @@ pub enum Fault {
         /// The address of the access, which did not occur: that of the page or of a guest paging-structure entry.
         guest_physical: GuestPhysicalAddress,
     },
-    /// The address, of data or of a paging structure, is behind the end of RAM.
+    /// Data or a paging structure is not in RAM, or only in part.
     #[error("host-physical {address} is outside RAM")]
     OutsideRam {
-        /// The address.
+        /// The first address of it that is not.
         address: HostPhysicalAddress,
     },
     /// The access would write a page that holds decoded code. Drop the decoded code, unmark the page, retry.
@@ -51,7 +51,7 @@ impl From<AccessError> for Fault {
     /// The fault of an access that RAM refused.
     fn from(error: AccessError) -> Self {
         match error {
-            AccessError::Outside { address, .. } => Self::OutsideRam { address },
+            AccessError::Outside { address } => Self::OutsideRam { address },
             AccessError::CodePage { page } => Self::CodePage { page },
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! Section numbers are those of the Intel SDM, 326019-092US (June 2026).
 //!
-//! Not modelled: 32-bit paging, protection keys, shadow stacks, HLAT, sub-page permissions, memory types.
+//! Not modelled: protection keys, shadow stacks, HLAT, sub-page permissions, memory types.
 //!
 //! # Example
 //!
@@ -66,5 +66,5 @@ pub use operation::Operation;
 pub use ram::Ram;
 pub use reference::{Dimension, Reference, ReferenceLog};
 pub use tlb::Geometry;
-pub use translation::{PageSize, Translation};
+pub use translation::{GuestPageSize, PageSize, Translation};
 pub use translator::Translator;

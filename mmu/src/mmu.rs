@@ -62,9 +62,20 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     ///
     /// A [`GeometryError`] that names the field.
     pub fn new(ram: Ram, geometry: &Geometry) -> Result<Self, GeometryError> {
+        let mut mmu = Self::waiting(geometry)?;
+        mmu.begin_turn(ram);
+        Ok(mmu)
+    }
+
+    /// The memory of a processor that waits for its first [turn](Self::begin_turn), without paging; its TLB is empty.
+    ///
+    /// # Errors
+    ///
+    /// A [`GeometryError`] that names the field.
+    pub fn waiting(geometry: &Geometry) -> Result<Self, GeometryError> {
         let translator = Translator::new(geometry)?;
         let views = Views::new(View::of(&translator));
-        Ok(Self { ram, translator, views, observations: Observations::default() })
+        Ok(Self { ram: Ram::none(), translator, views, observations: Observations::default() })
     }
 
     /// Reads a value.
@@ -120,8 +131,45 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     /// Gives the RAM back; translations are forgotten.
     #[must_use]
-    pub fn into_ram(self) -> Ram {
-        self.ram
+    pub fn into_ram(mut self) -> Ram {
+        self.end_turn()
+    }
+
+    /// Gives the processor RAM, in place of any that it has.
+    ///
+    /// Several processors of one machine take turns on it. What each has cached is kept while it waits; writes to pages
+    /// that were [marked](Self::mark_code) in the turns of others are refused from here on. With other RAM than in the
+    /// turn before, the TLB stays as it is: its addresses then are of that RAM.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isa::address::{HostPhysicalAddress, LinearAddress};
+    /// use mmu::{Fault, Geometry, Mmu, Ram};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut first = Mmu::<false>::new(Ram::new(1 << 20)?, &Geometry::functional())?;
+    /// let mut second = Mmu::<false>::waiting(&Geometry::functional())?;
+    /// first.write(LinearAddress(0x1000), 7_u8)?;
+    /// second.begin_turn(first.end_turn());
+    /// assert_eq!(second.read::<u8>(LinearAddress(0x1000))?, 7);
+    /// let outside = Fault::OutsideRam { address: HostPhysicalAddress(0x1000) };
+    /// assert_eq!(first.read::<u8>(LinearAddress(0x1000)), Err(outside), "it is not its turn");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn begin_turn(&mut self, mut ram: Ram) {
+        drop(self.end_turn());
+        self.views.begin_turn(&mut ram);
+        self.ram = ram;
+    }
+
+    /// Takes the RAM from the processor, for the next one. Until its next turn every address is outside RAM.
+    #[must_use]
+    pub fn end_turn(&mut self) -> Ram {
+        let mut ram = core::mem::take(&mut self.ram);
+        self.views.end_turn(&mut ram);
+        ram
     }
 
     /// The current context.
@@ -162,7 +210,8 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     ///
     /// While it is the same, a fetch translation that was used may be used again: no invalidation that covers the
     /// current tag, page faults among them, and no change of tag or rights lies between. A context that comes back
-    /// brings back its number, unless it was invalidated meanwhile.
+    /// brings back its number, unless it was invalidated meanwhile. Views of several processors that take turns on one
+    /// RAM never have the same number, now or later; it is 0 while a view that was invalidated waits for a turn.
     #[inline(always)]
     #[must_use]
     pub const fn epoch(&self) -> u64 {
@@ -172,10 +221,8 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// Records that decoded code of a page exists. Until [`unmark_code`](Self::unmark_code), writes to it are
     /// refused with [`Fault::CodePage`].
     pub fn mark_code(&mut self, page: HostPhysicalAddress) {
-        if self.ram.mark_code(page) == CodeMark::New
-            && let Some(host) = self.ram.host_pointer(page)
-        {
-            self.views.forbid_writes(host);
+        if self.ram.mark_code(page) == CodeMark::New {
+            self.views.marked(&self.ram, page);
         }
     }
 

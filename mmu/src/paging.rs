@@ -1,4 +1,4 @@
-//! Translation of linear addresses by PAE, 4-level and 5-level paging (SDM 5.4, 5.5.4), alone or over EPT.
+//! Translation of linear addresses by 32-bit, PAE, 4-level and 5-level paging (SDM 5.3 to 5.5), alone or over EPT.
 //!
 //! The walk follows the manual's order: at each level the entry's own address is translated by EPT when that is in
 //! use, the entry is read, P is looked at, then the reserved bits. When the page is known the access rights are
@@ -8,6 +8,7 @@
 //! [`walk()`] reads every entry. A [`Translator`](crate::Translator) starts where its caches let it (5.10.3, 31.4.1).
 
 mod entry;
+mod format;
 mod pdptes;
 mod walker;
 
@@ -19,6 +20,7 @@ use crate::ram::Ram;
 use crate::reference::ReferenceLog;
 use crate::translation::Translation;
 use crate::walk::{Notes, Walk, WalkCaches};
+use format::{Narrow, Wide};
 use isa::address::{AccessKind, LinearAddress};
 use walker::Walker;
 
@@ -57,6 +59,7 @@ pub(crate) fn walk_from<C: WalkCaches, L: ReferenceLog>(
     let walker = Walker { ram, context, address, kind, caches, log, notes };
     match context.mode {
         PagingMode::None => walker.without_paging(),
-        PagingMode::Pae | PagingMode::FourLevel | PagingMode::FiveLevel => walker.through_tables(),
+        PagingMode::ThirtyTwoBit => walker.through_tables::<Narrow>(),
+        PagingMode::Pae | PagingMode::FourLevel | PagingMode::FiveLevel => walker.through_tables::<Wide>(),
     }
 }

@@ -1,55 +1,34 @@
 #![allow(unsafe_code, reason = "guest memory is reached through raw pointers that the fast map shares")]
-//! Guest RAM: one sparse range of host-physical addresses from 0.
+//! Guest RAM: sparse ranges of host-physical addresses, with holes between them.
 //!
-//! Host memory is taken only where the guest touches it. Nothing hands out a reference into RAM: bytes are copied
+//! An access that is not in memory as a whole is refused with the first address that is not, for whoever knows the
+//! devices there. Host memory is taken only where the guest touches it. Nothing hands out a reference into RAM: bytes are copied
 //! in and out, so that the host pointers in the [fast map](crate::fast) never alias a Rust reference. Like a
 //! [`Cell`](core::cell::Cell), RAM is written through `&self` and cannot be shared between threads.
+//!
+//! There is one [`Ram`] for a memory and never a second: the processors of one machine, which take turns, hand it on
+//! by value ([`Mmu::end_turn`](crate::Mmu::end_turn), [`Mmu::begin_turn`](crate::Mmu::begin_turn)). Who has it may
+//! follow pointers into the memory, and nobody else.
+
+mod backing;
+mod error;
+mod guarded;
+mod layout;
+
+pub(crate) use backing::Backing;
+pub use error::{AccessError, RamError};
+pub(crate) use guarded::CodeMark;
+pub use layout::{MemoryKind, MemoryRange};
 
 use core::{marker::PhantomData, ptr::NonNull};
+use guarded::{GuardedPages, Writing};
 use isa::address::{HostPhysicalAddress, PAGE_SIZE};
 use isa::width::Scalar;
+use layout::{Extent, Extents};
 use std::sync::Arc;
 
-/// Why RAM could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum RamError {
-    /// The size is 0, not a multiple of the page size, or more than 2^46 bytes.
-    #[error("RAM of {bytes:#x} bytes: the size must be a multiple of 4096 between 4096 and 2^46")]
-    Size {
-        /// The size asked for.
-        bytes: u64,
-    },
-    /// The host refused the address space.
-    #[error("the host refused {bytes:#x} bytes of address space for RAM: {source}")]
-    Host {
-        /// The size asked for.
-        bytes: u64,
-        /// What the host said.
-        source: std::io::Error,
-    },
-}
-
-/// Why an access to RAM was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum AccessError {
-    /// Part of the access lies behind the end of RAM.
-    #[error("{bytes} bytes at host-physical {address} are outside RAM")]
-    Outside {
-        /// Where the access starts.
-        address: HostPhysicalAddress,
-        /// How many bytes it covers.
-        bytes: u64,
-    },
-    /// The access would write a page that holds decoded code.
-    #[error("the page at host-physical {page} holds decoded code")]
-    CodePage {
-        /// The page.
-        page: HostPhysicalAddress,
-    },
-}
-
-/// The largest size of RAM, in bytes.
-const MAXIMUM_BYTES: u64 = 1 << 46;
+/// Behind which address there is no RAM.
+const LIMIT: u64 = 1 << 46;
 
 /// Guest RAM.
 ///
@@ -63,44 +42,108 @@ const MAXIMUM_BYTES: u64 = 1 << 46;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Ram {
-    backing: Arc<Backing>,
+    /// `None` where there is no memory.
+    backing: Option<Arc<Backing>>,
+    /// Of host-physical address 0.
     base: NonNull<u8>,
-    bytes: u64,
-    code: CodePages,
+    largest: Extent,
+    extents: Extents,
+    guarded: GuardedPages,
+    /// The last number that stands for a view of this memory.
+    epochs: u64,
     /// RAM is written through `&self`.
     not_sync: PhantomData<core::cell::Cell<u8>>,
 }
 
-// SAFETY: `base` points into `backing`, which does not move. Beside `Ram` only fast maps use the memory, and an `Mmu`
-// moves between threads with its RAM and its fast maps together.
+// SAFETY: `base` points into `backing`, which does not move. There is one `Ram` for each `Backing`, and beside it only
+// fast maps use the memory, while the `Mmu` that they are in owns this `Ram`.
 unsafe impl Send for Ram {}
 
 impl Ram {
-    /// Reserves `bytes` of zeroed RAM.
+    /// Reserves `bytes` of zeroed RAM from address 0 on.
     ///
     /// # Errors
     ///
     /// [`RamError::Size`] when the size is no multiple of the page size, 0, or too large;
     /// [`RamError::Host`] when the host refuses the address space.
     pub fn new(bytes: u64) -> Result<Self, RamError> {
-        if bytes == 0 || !bytes.is_multiple_of(PAGE_SIZE) || bytes > MAXIMUM_BYTES {
-            return Err(RamError::Size { bytes });
-        }
-        let mut backing = Backing::new(bytes).map_err(|source| RamError::Host { bytes, source })?;
+        Self::with_ranges(&[MemoryRange::ram(HostPhysicalAddress(0), bytes)])
+    }
+
+    /// Reserves zeroed memory in some ranges, in any order. What is between them is no memory.
+    ///
+    /// # Errors
+    ///
+    /// [`RamError::Size`], also when there are no ranges; [`RamError::Overlap`]; [`RamError::Host`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isa::address::HostPhysicalAddress;
+    /// use mmu::ram::{AccessError, MemoryRange, Ram};
+    ///
+    /// const FOUR_GIB: u64 = 1 << 32;
+    /// let ram = Ram::with_ranges(&[
+    ///     MemoryRange::ram(HostPhysicalAddress(0), 0xa_0000),
+    ///     MemoryRange::ram(HostPhysicalAddress(0xc_0000), 0x3_0000),
+    ///     MemoryRange::rom(HostPhysicalAddress(0xf_0000), 0x1_0000),
+    ///     MemoryRange::ram(HostPhysicalAddress(0x10_0000), 0xbff0_0000),
+    ///     MemoryRange::ram(HostPhysicalAddress(FOUR_GIB), 1 << 30),
+    /// ])?;
+    /// ram.write(HostPhysicalAddress(FOUR_GIB), 1_u8)?;
+    /// let vga = AccessError::Outside { address: HostPhysicalAddress(0xa_0000) };
+    /// assert_eq!(ram.read::<u32>(HostPhysicalAddress(0x9_fffe)), Err(vga));
+    /// ram.write(HostPhysicalAddress(0xf_0000), 1_u8)?;
+    /// assert_eq!(ram.read::<u8>(HostPhysicalAddress(0xf_0000))?, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_ranges(ranges: &[MemoryRange]) -> Result<Self, RamError> {
+        let extents = Extents::of(ranges, LIMIT)?;
+        let (bytes, end) = (extents.bytes(), extents.end());
+        let mut backing = Backing::new(bytes, end).map_err(|source| RamError::Host { bytes, source })?;
         let base = backing.base();
         Ok(Self {
-            backing: Arc::new(backing),
+            backing: Some(Arc::new(backing)),
             base,
-            bytes,
-            code: CodePages::new(bytes),
+            largest: extents.largest(),
+            extents,
+            guarded: GuardedPages::new(ranges, end),
+            epochs: 0,
             not_sync: PhantomData,
         })
     }
 
-    /// The size in bytes.
+    /// No memory: every access is outside it.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn none() -> Self {
+        let extents = Extents::default();
+        Self {
+            backing: None,
+            base: NonNull::dangling(),
+            largest: extents.largest(),
+            extents,
+            guarded: GuardedPages::default(),
+            epochs: 0,
+            not_sync: PhantomData,
+        }
+    }
+
+    /// Bytes of memory, without the holes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.extents.bytes()
+    }
+
+    /// The first address behind all memory.
+    #[must_use]
+    pub fn end(&self) -> HostPhysicalAddress {
+        HostPhysicalAddress(self.extents.end())
+    }
+
+    /// Whether the page that holds an address is memory.
+    #[must_use]
+    pub fn is_memory(&self, address: HostPhysicalAddress) -> bool {
+        self.pointer(address, 1).is_ok()
     }
 
     /// Reads a value.
@@ -115,16 +158,18 @@ impl Ram {
         Ok(W::from_le(unsafe { pointer.cast::<W>().read_unaligned() }))
     }
 
-    /// Writes a value.
+    /// Writes a value. Bytes in read-only memory stay as they are, here and in all other writes.
     ///
     /// # Errors
     ///
-    /// [`AccessError::Outside`]; [`AccessError::CodePage`] when the bytes are on a page that holds decoded code. In
-    /// both cases nothing has been written.
+    /// [`AccessError::Outside`]; [`AccessError::CodePage`] when bytes are on a page that can be written and holds
+    /// decoded code. In both cases nothing has been written.
     #[inline]
     pub fn write<W: Scalar>(&self, address: HostPhysicalAddress, value: W) -> Result<(), AccessError> {
         let pointer = self.pointer(address, W::BYTES as u64)?;
-        self.refuse_code(address, W::BYTES as u64)?;
+        if self.is_guarded(address, W::BYTES as u64) {
+            return self.write_guarded(address, &value.to_bytes()[..W::BYTES]);
+        }
         // SAFETY: `pointer` checked that all bytes are in the mapping; no reference into it exists.
         unsafe { pointer.cast::<W>().write_unaligned(value.to_le()) };
         Ok(())
@@ -149,8 +194,27 @@ impl Ram {
     /// [`AccessError::Outside`], [`AccessError::CodePage`]; then nothing has been written.
     pub fn copy_in(&self, address: HostPhysicalAddress, bytes: &[u8]) -> Result<(), AccessError> {
         let pointer = self.pointer(address, bytes.len() as u64)?;
-        self.refuse_code(address, bytes.len() as u64)?;
+        if self.is_guarded(address, bytes.len() as u64) {
+            return self.write_guarded(address, bytes);
+        }
         // SAFETY: `pointer` checked the destination; `bytes` is a reference and so does not overlap it.
+        unsafe { pointer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies `bytes` to memory, also to memory that is read-only: what its maker does to a ROM.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::Outside`], and [`AccessError::CodePage`], also of read-only pages; then nothing has been
+    /// written.
+    pub fn program(&self, address: HostPhysicalAddress, bytes: &[u8]) -> Result<(), AccessError> {
+        let pointer = self.pointer(address, bytes.len() as u64)?;
+        let code = pages(address, bytes.len() as u64).find(|&page| self.guarded.holds_code(page));
+        if let Some(page) = code {
+            return Err(AccessError::CodePage { page: HostPhysicalAddress(page * PAGE_SIZE) });
+        }
+        // SAFETY: as in `copy_in`.
         unsafe { pointer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
@@ -168,7 +232,9 @@ impl Ram {
     ) -> Result<(), AccessError> {
         let source = self.pointer(from, bytes)?;
         let destination = self.pointer(to, bytes)?;
-        self.refuse_code(to, bytes)?;
+        if self.is_guarded(to, bytes) {
+            return self.copy_to_guarded(from, to, bytes);
+        }
         // SAFETY: `pointer` checked both ranges; `copy_to` allows overlap.
         unsafe { source.copy_to(destination, bytes as usize) };
         Ok(())
@@ -180,10 +246,12 @@ impl Ram {
     ///
     /// [`AccessError::Outside`], [`AccessError::CodePage`]; then nothing has been written.
     pub fn fill<W: Scalar>(&self, to: HostPhysicalAddress, value: W, count: u64) -> Result<(), AccessError> {
-        let outside = AccessError::Outside { address: to, bytes: u64::MAX };
-        let bytes = count.checked_mul(W::BYTES as u64).ok_or(outside)?;
+        let bytes = count.saturating_mul(W::BYTES as u64);
         let pointer = self.pointer(to, bytes)?.cast::<W>();
-        self.refuse_code(to, bytes)?;
+        if self.is_guarded(to, bytes) {
+            self.refuse_code(to, bytes)?;
+            return (0..count).try_for_each(|index| self.write(to.add(index * W::BYTES as u64), value));
+        }
         for index in 0..count as usize {
             // SAFETY: `pointer` checked `count` times `W::BYTES` bytes.
             unsafe { pointer.add(index).write_unaligned(value.to_le()) };
@@ -195,27 +263,55 @@ impl Ram {
     #[inline]
     #[must_use]
     pub fn holds_code(&self, page: HostPhysicalAddress) -> bool {
-        self.code.contains(page.page_number())
+        self.guarded.holds_code(page.page_number())
     }
 
     /// Records that decoded code of this page exists; says whether that is news.
     pub(crate) fn mark_code(&mut self, page: HostPhysicalAddress) -> CodeMark {
-        self.code.insert(page.page_number())
+        self.guarded.mark_code(page.page_number())
     }
 
-    /// Records that no decoded code of this page exists.
-    pub(crate) fn unmark_code(&mut self, page: HostPhysicalAddress) {
-        self.code.remove(page.page_number());
+    /// Records that no decoded code of this page exists any more.
+    pub fn unmark_code(&mut self, page: HostPhysicalAddress) {
+        self.guarded.unmark_code(page.page_number());
     }
 
-    /// A share in the memory, which lives as long.
-    pub(crate) fn keep_alive(&self) -> Arc<Backing> {
-        Arc::clone(&self.backing)
+    /// How often a page was marked as holding code that was not marked before.
+    #[inline]
+    pub(crate) const fn code_marks(&self) -> u64 {
+        self.guarded.marks()
+    }
+
+    /// The last number that stands for a view of this memory; each is given out once.
+    #[inline]
+    pub(crate) const fn epochs(&mut self) -> &mut u64 {
+        &mut self.epochs
+    }
+
+    /// A share in the memory, which lives as long; `None` where there is no memory.
+    pub(crate) fn keep_alive(&self) -> Option<Arc<Backing>> {
+        self.backing.clone()
     }
 
     /// Whether this memory is the one behind this RAM.
-    pub(crate) fn is_behind(&self, backing: &Arc<Backing>) -> bool {
-        Arc::ptr_eq(&self.backing, backing)
+    #[inline]
+    pub(crate) fn is_behind(&self, backing: Option<&Arc<Backing>>) -> bool {
+        match (&self.backing, backing) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        }
+    }
+
+    /// Whether writes to a page may go past [`write`](Self::write).
+    #[inline]
+    pub(crate) fn is_plain(&self, page: HostPhysicalAddress) -> bool {
+        !self.guarded.contains(page.page_number())
+    }
+
+    /// The same of the page behind a pointer of [`host_pointer`](Self::host_pointer).
+    #[inline]
+    pub(crate) fn is_plain_behind(&self, page: *mut u8) -> bool {
+        !self.guarded.contains(page.addr().wrapping_sub(self.base.addr().get()) as u64 / PAGE_SIZE)
     }
 
     /// A pointer to the page that holds `address`, valid for reads and writes of the page while the
@@ -229,119 +325,81 @@ impl Ram {
     /// The error of a write to `bytes` bytes at `address` of which some are on a code page.
     #[inline]
     pub(crate) fn refuse_code(&self, address: HostPhysicalAddress, bytes: u64) -> Result<(), AccessError> {
-        let last = address.add(bytes.saturating_sub(1)).page_number();
-        match (address.page_number()..=last).find(|&page| self.code.contains(page)) {
+        if self.is_guarded(address, bytes) { self.refuse_guarded(address, bytes) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn refuse_guarded(&self, address: HostPhysicalAddress, bytes: u64) -> Result<(), AccessError> {
+        match pages(address, bytes).find(|&page| self.guarded.writing(page) == Writing::Refused) {
             Some(page) => Err(AccessError::CodePage { page: HostPhysicalAddress(page * PAGE_SIZE) }),
             None => Ok(()),
         }
     }
 
     #[inline]
-    fn pointer(&self, address: HostPhysicalAddress, bytes: u64) -> Result<*mut u8, AccessError> {
-        match address.0.checked_add(bytes) {
-            // SAFETY: the offset is at most `self.bytes`, the length of the mapping that `base` points to.
-            Some(end) if end <= self.bytes => Ok(unsafe { self.base.as_ptr().add(address.0 as usize) }),
-            _ => Err(AccessError::Outside { address, bytes }),
+    fn is_guarded(&self, address: HostPhysicalAddress, bytes: u64) -> bool {
+        pages(address, bytes).any(|page| self.guarded.contains(page))
+    }
+
+    /// Writes to the pages that can be written. All bytes are in memory.
+    #[cold]
+    fn write_guarded(&self, address: HostPhysicalAddress, bytes: &[u8]) -> Result<(), AccessError> {
+        self.refuse_guarded(address, bytes.len() as u64)?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = address.add(done as u64);
+            let length = (bytes.len() - done).min(PAGE_SIZE as usize - at.page_offset());
+            if self.guarded.writing(at.page_number()) == Writing::Allowed {
+                self.program(at, &bytes[done..done + length])?;
+            }
+            done += length;
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn copy_to_guarded(
+        &self,
+        from: HostPhysicalAddress,
+        to: HostPhysicalAddress,
+        bytes: u64,
+    ) -> Result<(), AccessError> {
+        self.refuse_guarded(to, bytes)?;
+        let mut buffer = vec![0; bytes as usize];
+        self.copy_out(from, &mut buffer)?;
+        self.write_guarded(to, &buffer)
+    }
+
+    #[inline]
+    fn pointer(&self, address: HostPhysicalAddress, bytes: u64) -> Result<*mut u8, AccessError> {
+        if !self.largest.contains(address.0, bytes) {
+            self.check(address, bytes)?;
+        }
+        // SAFETY: the bytes are in an extent, and `base` points to a mapping that reaches to the end of the last.
+        Ok(unsafe { self.base.as_ptr().add(address.0 as usize) })
+    }
+
+    #[cold]
+    fn check(&self, address: HostPhysicalAddress, bytes: u64) -> Result<(), AccessError> {
+        self.extents.check(address, bytes).map_err(|address| AccessError::Outside { address })
+    }
+}
+
+/// The pages that bytes are on; that of the address when there are no bytes.
+#[inline(always)]
+fn pages(address: HostPhysicalAddress, bytes: u64) -> core::ops::RangeInclusive<u64> {
+    address.page_number()..=address.add(bytes.saturating_sub(1)).page_number()
+}
+
+impl Default for Ram {
+    /// [`Ram::none`].
+    fn default() -> Self {
+        Self::none()
     }
 }
 
 impl core::fmt::Debug for Ram {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Ram").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-/// Whether marking a page changed anything.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum CodeMark {
-    /// The page was not marked before.
-    New,
-    /// The page was marked already.
-    Known,
-}
-
-/// The pages of RAM that hold decoded code, a bit each.
-struct CodePages(Vec<u64>);
-
-impl CodePages {
-    fn new(bytes: u64) -> Self {
-        Self(vec![0; bytes.div_ceil(PAGE_SIZE * 64) as usize])
-    }
-
-    #[inline]
-    fn contains(&self, page: u64) -> bool {
-        self.0.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
-    }
-
-    fn insert(&mut self, page: u64) -> CodeMark {
-        if self.contains(page) {
-            return CodeMark::Known;
-        }
-        if let Some(word) = self.0.get_mut((page / 64) as usize) {
-            *word |= 1 << (page % 64);
-        }
-        CodeMark::New
-    }
-
-    fn remove(&mut self, page: u64) {
-        if let Some(word) = self.0.get_mut((page / 64) as usize) {
-            *word &= !(1 << (page % 64));
-        }
-    }
-}
-
-/// An anonymous mapping without reserved host memory.
-#[cfg(not(miri))]
-pub(crate) struct Backing(memmap2::MmapMut);
-
-/// RAM up to this size is expected to be used densely, so that large host pages cost little memory; they save most
-/// of the host's own TLB misses. Larger RAM stays sparse.
-#[cfg(not(miri))]
-const DENSE: u64 = 4 << 30;
-
-#[cfg(not(miri))]
-impl Backing {
-    fn new(bytes: u64) -> std::io::Result<Self> {
-        let length = usize::try_from(bytes).map_err(std::io::Error::other)?;
-        let mapping = memmap2::MmapOptions::new().len(length).no_reserve_swap().map_anon()?;
-        if bytes <= DENSE {
-            // Advice only: a host that has no large pages runs slower, not differently.
-            let _ = mapping.advise(memmap2::Advice::HugePage);
-        }
-        Ok(Self(mapping))
-    }
-
-    fn base(&mut self) -> NonNull<u8> {
-        NonNull::from(self.0.as_mut()).cast()
-    }
-}
-
-/// Zeroed heap memory: the interpreter that checks `unsafe` code has no anonymous mappings without reserve.
-#[cfg(miri)]
-pub(crate) struct Backing(NonNull<u8>, core::alloc::Layout);
-
-#[cfg(miri)]
-impl Backing {
-    fn new(bytes: u64) -> std::io::Result<Self> {
-        let layout = core::alloc::Layout::from_size_align(bytes as usize, PAGE_SIZE as usize)
-            .map_err(std::io::Error::other)?;
-        // SAFETY: the size is not 0, which `Ram::new` has checked.
-        let pointer = unsafe { std::alloc::alloc_zeroed(layout) };
-        NonNull::new(pointer)
-            .map(|pointer| Self(pointer, layout))
-            .ok_or(std::io::ErrorKind::OutOfMemory.into())
-    }
-
-    fn base(&mut self) -> NonNull<u8> {
-        self.0
-    }
-}
-
-#[cfg(miri)]
-impl Drop for Backing {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { std::alloc::dealloc(self.0.as_ptr(), self.1) };
+        f.debug_struct("Ram").field("extents", &self.extents).finish_non_exhaustive()
     }
 }

@@ -54,8 +54,8 @@ pub enum TablesError {
         /// Level of the entry that maps it.
         level: u8,
     },
-    /// The mode has no tables.
-    #[error("paging mode {0:?} has no paging structures")]
+    /// The mode has no tables, or none that are made here: those of 32-bit paging.
+    #[error("paging structures of paging mode {0:?} cannot be made")]
     NoTables(PagingMode),
     /// The mode has no pages of the size.
     #[error("paging mode {mode:?} has no {size:?} pages")]

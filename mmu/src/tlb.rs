@@ -7,14 +7,15 @@
 //! invalidate is served, as on hardware.
 //!
 //! Most invalidations retire tags: the tag is never handed out again while an entry holds it, and the entries become
-//! free ways. Their cost grows with the number of tags that have entries, not with the number of entries. Only
-//! single-address invalidations look at entries.
+//! free ways. Their cost grows with the number of tags of the VPID or EPTRTA that they name, not with the number of
+//! entries. Only single-address invalidations look at entries.
 
 mod array;
 mod caches;
 mod current;
 mod enumerate;
 pub mod geometry;
+mod groups;
 mod invalidate;
 mod key;
 mod level;
@@ -36,11 +37,11 @@ pub use invalidate::{Dropped, Globals, Invalidation, Pcids, Structures};
 pub use meaning::TagMeaning;
 
 use crate::mapping::Space;
-use crate::translation::{PageSize, Requirement, Rights, Scope, Translation};
+use crate::translation::{GuestPageSize, PageSize, Requirement, Rights, Scope, Translation};
 use crate::walk::{EptStructure, Structure};
 use array::{Array, Entry, Hint};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
-use key::{Key, Region};
+use key::{Key, Origin, Region};
 use level::{Plan, Probe};
 use meaning::Store;
 use nested::Nested;
@@ -95,14 +96,14 @@ impl Entry for Translation {
         linear: LinearAddress(0),
         host_physical: HostPhysicalAddress(0),
         size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
+        guest_size: GuestPageSize::Size4K,
         rights: Rights::empty(),
         scope: Scope::Pcid,
     };
 
     #[inline(always)]
-    fn origin(&self) -> Option<Region> {
-        Some(Region::page(self.guest_size))
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin::of(self.guest_size))
     }
 }
 
@@ -350,10 +351,14 @@ impl Tlb {
 
     /// The size of the page around `address` beyond which an invalidation of the address removes nothing.
     pub(crate) fn invalidation_reach(&self, address: LinearAddress) -> PageSize {
-        let pieces = |size: &PageSize| {
-            self.arrays.iter().any(|array| array.may_hold_pieces(address, Region::page(*size)))
-        };
-        PageSize::ALL.into_iter().rev().find(pieces).map_or(self.reach(), |size| size.max(self.reach()))
+        let pieces =
+            |size: &GuestPageSize| self.arrays.iter().any(|array| array.may_hold_pieces(address, *size));
+        match Origin::ALL.into_iter().rev().find(pieces) {
+            // No smaller size has both halves.
+            Some(GuestPageSize::Size4M) => PageSize::Size1G,
+            Some(size) => size.cached().max(self.reach()),
+            None => self.reach(),
+        }
     }
 }
 

@@ -45,6 +45,88 @@ impl PageSize {
     }
 }
 
+/// The size of a page in the guest's tables.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum GuestPageSize {
+    /// 4 KByte.
+    #[serde(rename = "4K")]
+    Size4K,
+    /// 2 MByte.
+    #[serde(rename = "2M")]
+    Size2M,
+    /// 4 MByte, under 32-bit paging. It is cached in pieces of 2 MByte at most, as by processors whose arrays for 2-MByte
+    /// pages hold half as many of 4 MByte (CPUID leaf 2, descriptor B1H).
+    #[serde(rename = "4M")]
+    Size4M,
+    /// 1 GByte.
+    #[serde(rename = "1G")]
+    Size1G,
+}
+
+impl GuestPageSize {
+    /// All sizes, the smallest first.
+    pub const ALL: [Self; 4] = [Self::Size4K, Self::Size2M, Self::Size4M, Self::Size1G];
+
+    /// Bytes in the page.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        1 << self.shift()
+    }
+
+    /// How many low bits of an address are the offset in the page.
+    #[inline]
+    #[must_use]
+    pub const fn shift(self) -> u32 {
+        match self {
+            Self::Size4K => 12,
+            Self::Size2M => 21,
+            Self::Size4M => 22,
+            Self::Size1G => 30,
+        }
+    }
+
+    /// The address bits below the page.
+    #[inline]
+    #[must_use]
+    pub const fn offset_mask(self) -> u64 {
+        self.bytes() - 1
+    }
+
+    /// The level of the entry that maps the page: 1 for a PTE.
+    #[must_use]
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::Size4K => 1,
+            Self::Size2M | Self::Size4M => 2,
+            Self::Size1G => 3,
+        }
+    }
+
+    /// The largest size in which the page can be cached.
+    #[inline]
+    #[must_use]
+    pub const fn cached(self) -> PageSize {
+        match self {
+            Self::Size4K => PageSize::Size4K,
+            Self::Size2M | Self::Size4M => PageSize::Size2M,
+            Self::Size1G => PageSize::Size1G,
+        }
+    }
+}
+
+impl From<PageSize> for GuestPageSize {
+    #[inline]
+    fn from(size: PageSize) -> Self {
+        match size {
+            PageSize::Size4K => Self::Size4K,
+            PageSize::Size2M => Self::Size2M,
+            PageSize::Size1G => Self::Size1G,
+        }
+    }
+}
+
 bitflags::bitflags! {
     /// What a translation permits, of guest paging and of EPT, and whether it is dirty in both.
     ///
@@ -136,7 +218,7 @@ pub struct Translation {
     /// The size that holds for the whole translation: the smaller of the guest's and EPT's.
     pub size: PageSize,
     /// The size of the page in the guest's tables: what INVLPG removes.
-    pub guest_size: PageSize,
+    pub guest_size: GuestPageSize,
     /// What the tables permit.
     pub rights: Rights,
     /// Whether the page is global (SDM 5.10.2.4).

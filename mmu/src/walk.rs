@@ -4,7 +4,7 @@ mod caches;
 mod flags;
 mod learned;
 
-pub use caches::{EptStructure, Keeps, Structure, WalkCaches};
+pub use caches::{EntryWidth, EptStructure, Keeps, Structure, WalkCaches};
 pub use flags::{FlagUpdate, FlagUpdates, PageModificationLog};
 
 pub(crate) use caches::{Fresh, Recall};

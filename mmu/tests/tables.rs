@@ -133,13 +133,14 @@ fn frames_given_back_are_handed_out_again() {
 #[test]
 fn ram_refuses_sizes_that_cannot_be_and_addresses_outside() {
     for bytes in [0, 4095, 4097, 1 << 47] {
-        assert!(matches!(Ram::new(bytes), Err(RamError::Size { bytes: refused }) if refused == bytes));
+        assert!(matches!(Ram::new(bytes), Err(RamError::Size { bytes: refused, .. }) if refused == bytes));
     }
     let ram = Ram::new(0x2000).unwrap();
     let last = HostPhysicalAddress(0x1fff);
     ram.write(last, 1_u8).unwrap();
     assert_eq!(ram.read::<u8>(last).unwrap(), 1);
-    assert!(matches!(ram.read::<u16>(last), Err(AccessError::Outside { bytes: 2, .. })));
+    let outside = AccessError::Outside { address: HostPhysicalAddress(0x2000) };
+    assert_eq!(ram.read::<u16>(last), Err(outside), "the first byte that is not in RAM");
     assert!(ram.write(HostPhysicalAddress(u64::MAX), 1_u128).is_err());
     assert!(ram.copy_out(last, &mut [0; 2]).is_err());
     assert!(ram.copy_in(last, &[0; 2]).is_err());

@@ -264,7 +264,7 @@ fn translation_4k() -> Translation {
         linear: LinearAddress(0),
         host_physical: HostPhysicalAddress(0),
         size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
+        guest_size: PageSize::Size4K.into(),
         rights: EVERYTHING,
         scope: Scope::Pcid,
     }

@@ -288,7 +288,7 @@ fn translation(page: LinearAddress, scope: Scope) -> Translation {
         linear: page,
         host_physical: HostPhysicalAddress(0x9000),
         size,
-        guest_size: size,
+        guest_size: size.into(),
         rights,
         scope,
     }

@@ -34,7 +34,7 @@ fn machine(numbers: &mut Numbers) -> (Ram, Vec<Context>) {
         context.ept = if numbers.one_in(3) { None } else { first.ept };
         contexts.push(context);
         let optional = Controls::WRITE_PROTECT | Controls::SMEP | Controls::SMAP | Controls::SMAP_OVERRIDE;
-        let controls = Controls::from_bits_truncate(numbers.next() as u8) & optional;
+        let controls = Controls::from_bits_truncate(numbers.next() as u16) & optional;
         let controls = (context.controls - optional) | controls;
         let privilege = numbers.pick(&[Privilege::User, Privilege::Supervisor]);
         contexts.push(Context { controls, privilege, ..context });

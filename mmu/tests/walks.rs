@@ -36,7 +36,7 @@ fn compare(seed: u64) -> BTreeSet<String> {
                 let translation = found.translation;
                 assert_eq!(translation.host(address), expected.host);
                 assert_eq!(translation.size, naive::size_of(expected.size));
-                assert_eq!(translation.guest_size, naive::size_of(expected.guest_size));
+                assert_eq!(translation.guest_size.bytes(), expected.guest_size);
                 assert_eq!(translation.scope == Scope::Global, expected.global);
                 assert_eq!(translation.rights.contains(Rights::DIRTY), expected.dirty);
                 assert_eq!(references.len(), expected.references as usize);
@@ -55,6 +55,7 @@ fn compare(seed: u64) -> BTreeSet<String> {
                     }
                 }
                 seen.insert(format!("page {:?}", translation.size));
+                seen.insert(format!("guest page {:?}", translation.guest_size));
                 seen.insert(format!("page under {:?}", context.mode));
                 if context.ept.is_some() {
                     seen.insert("page behind EPT".to_owned());
@@ -63,6 +64,7 @@ fn compare(seed: u64) -> BTreeSet<String> {
             (Err(expected), Err(found)) => {
                 assert_eq!(found, expected);
                 seen.insert(name(&found));
+                seen.insert(format!("{} under {:?}", name(&found), context.mode));
             }
             (expected, found) => panic!("{context:?} {address:?} {kind:?}: {expected:?} but {found:?}"),
         }
@@ -116,6 +118,16 @@ fn the_random_tables_reach_every_outcome() {
     for outcome in [
         "page behind EPT",
         "page under None",
+        "page under ThirtyTwoBit",
+        "guest page Size4M",
+        "not present 1 under ThirtyTwoBit",
+        "reserved 2 under ThirtyTwoBit",
+        "SupervisorAddress under ThirtyTwoBit",
+        "NotWritable under ThirtyTwoBit",
+        "Smep under ThirtyTwoBit",
+        "violation of a structure under ThirtyTwoBit",
+        "outside under ThirtyTwoBit",
+        "non-canonical under ThirtyTwoBit",
         "page under Pae",
         "page under FourLevel",
         "page under FiveLevel",

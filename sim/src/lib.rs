@@ -3,15 +3,17 @@
 //! | module | what |
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
+//! | [`load`] | from the bytes of an image to what is in memory when it starts |
 //! | [`number`] | numbers as people read them |
-//! | [`processor`] | registers, memory and an observer: the [`Cpu`](isa::cpu::Cpu) of this crate |
+//! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |
 //! | [`replay`] | runs recorded programs natively or as guests, and compares with the record |
 //! | [`result`] | the envelope of JSON results |
 //! | [`progress`] | bars and lines for long work |
 //!
-//! Timing sees what the machine did through [`processor::Observer`], after it has happened.
+//! Timing sees what the machine did through [`processor::Outside`], after it has happened.
 
 pub mod compare;
+pub mod load;
 pub mod number;
 pub mod processor;
 pub mod progress;

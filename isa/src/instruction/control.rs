@@ -87,7 +87,7 @@ fn jump_to<C: Cpu, S: Source>(cpu: &mut C, record: &Record<C>) -> Result<(), Sto
 /// A near branch to a non-canonical address is refused before anything changes (SDM Vol. 2, JMP, CALL, RET). With
 /// 5-level paging more is canonical; what is refused here is refused there as well.
 #[inline(always)]
-fn canonical(target: u64) -> Result<u64, Stopped> {
+pub(crate) fn canonical(target: u64) -> Result<u64, Stopped> {
     let upper = target.cast_signed() >> 56;
     if upper == 0 || upper == -1 { Ok(target) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }

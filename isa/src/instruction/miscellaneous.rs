@@ -1,7 +1,6 @@
 //! The rest of the general-purpose instructions (SDM Vol. 1, 5.1.6 to 5.1.16): loops, stack frames, flags, CPUID, time,
 //! random numbers, hints and fences.
 
-use super::transfer::{peek, push_value};
 use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Size};
@@ -30,10 +29,6 @@ fn flags<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Mnemonic::Std => |cpu, _| with_flags(cpu, |state| state.flags.set_direction(Direction::Down)),
         Mnemonic::Lahf => |cpu, _| with_flags(cpu, lahf),
         Mnemonic::Sahf => |cpu, _| with_flags(cpu, sahf),
-        Mnemonic::Pushf => |cpu, _| push_value(cpu, u16::truncate(pushed_flags(cpu.state()))),
-        Mnemonic::Pushfq => |cpu, _| push_value(cpu, pushed_flags(cpu.state())),
-        Mnemonic::Popf => popf::<C, u16>,
-        Mnemonic::Popfq => popf::<C, u64>,
         _ => return None,
     })
 }
@@ -54,25 +49,6 @@ fn sahf(state: &mut State) {
     let mut status = Rflags::from_bits_truncate(ah) & Rflags::STATUS;
     status.set(Rflags::OF, state.flags.of());
     state.flags.set_status(status);
-}
-
-/// RFLAGS as PUSHF stores it: RF and VM read as 0.
-fn pushed_flags(state: &State) -> u64 {
-    state.flags.get() & !(Rflags::RF | Rflags::VM).bits()
-}
-
-/// What POPF changes at CPL 3 with IOPL 0 (SDM Vol. 2B, POPF): neither IF nor IOPL, without a fault.
-const POPF_CHANGES: Rflags =
-    Rflags::STATUS.union(Rflags::TF).union(Rflags::DF).union(Rflags::NT).union(Rflags::AC).union(Rflags::ID);
-
-fn popf<C: Cpu, W: Width>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
-    let (value, above) = peek::<C, W>(cpu)?;
-    let state = cpu.state_mut();
-    let changes = POPF_CHANGES.bits() & if W::BITS == 16 { 0xffff } else { u64::MAX };
-    let kept = state.flags.get() & !changes & !Rflags::RF.bits();
-    state.flags.set(kept | value.zero_extend() & changes);
-    state.set_slot(Slot::Rsp, above);
-    Ok(())
 }
 
 /// Hints do nothing. Those that name a cache line translate its address as a read does (SDM Vol. 2A, CLFLUSH), the

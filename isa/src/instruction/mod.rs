@@ -13,6 +13,8 @@ mod bits;
 mod bytes;
 pub(crate) mod control;
 mod exchange;
+mod gate;
+mod general;
 mod miscellaneous;
 mod multiply;
 mod privileged;
@@ -20,6 +22,7 @@ mod segment;
 mod shift;
 pub(crate) mod simd;
 mod string;
+mod system;
 mod transfer;
 mod x87;
 
@@ -28,13 +31,15 @@ mod x87;
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     match C::LEVEL {
         Level::User => user(form),
-        Level::System => privileged::select(form).or_else(|| user(form)),
+        Level::System => privileged::select(form).or_else(|| system::select(form)).or_else(|| user(form)),
     }
 }
 
-/// What programs at privilege level 3 use.
+/// What programs at every privilege level use.
 fn user<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    arithmetic::select(form)
+    gate::select(form)
+        .or_else(|| general::select(form))
+        .or_else(|| arithmetic::select(form))
         .or_else(|| transfer::select(form))
         .or_else(|| control::select(form))
         .or_else(|| exchange::select(form))

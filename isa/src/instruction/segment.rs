@@ -2,7 +2,6 @@
 //!
 //! A 64-bit program of Linux runs with fixed selectors, and nothing here loads one.
 
-use super::transfer::push_value;
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind, Size};
 use crate::operand::{Destination, Memory};
@@ -24,7 +23,6 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
             Register::GS => read_selector::<C, 5>(form),
             _ => None,
         },
-        Mnemonic::Push if is_data_segment(form.instruction.op0_register()) => push_null_selector(form),
         Mnemonic::Rdfsbase => read_base::<C, Fs>(form),
         Mnemonic::Rdgsbase => read_base::<C, Gs>(form),
         Mnemonic::Wrfsbase => write_base::<C, Fs>(form),
@@ -52,18 +50,6 @@ fn read_selector<C: Cpu, const NUMBER: usize>(form: &Form<'_>) -> Option<Handler
         },
         _ => return None,
     })
-}
-
-fn is_data_segment(register: Register) -> bool {
-    matches!(register, Register::FS | Register::GS)
-}
-
-fn push_null_selector<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    match form.instruction.stack_pointer_increment() {
-        -2 => Some(|cpu, _| push_value(cpu, 0_u16)),
-        -8 => Some(|cpu, _| push_value(cpu, 0_u64)),
-        _ => None,
-    }
 }
 
 /// FS or GS.

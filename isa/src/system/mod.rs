@@ -1,5 +1,22 @@
 //! The system level: the registers that a user-level program does not see, and what changes them.
 
+mod code;
+mod deliver;
+pub mod descriptor;
+mod double_fault;
+mod fault;
+mod inner_stack;
+pub(crate) mod load;
+mod selector;
+pub(crate) mod stack;
+pub(crate) mod task;
+pub(crate) mod transfer;
+
+pub use deliver::deliver;
+pub use double_fault::{Combined, EventClass, combine};
+pub use selector::{Selector, Table};
+pub use task::{TaskSwitch, TaskSwitchSource, exception_of};
+
 pub mod control_register;
 pub mod debug;
 mod features;

@@ -174,7 +174,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         }
         let host = translation.host(address);
         let view = &self.views.view;
-        if view.write.allows(translation.rights) && !self.ram.holds_code(host) {
+        if view.write.allows(translation.rights) && self.ram.is_plain(host) {
             self.views.fast.fill(&self.ram, address, host, Allowed::ReadWrite);
         } else if view.read.allows(translation.rights) {
             self.views.fast.fill(&self.ram, address, host, Allowed::Read);

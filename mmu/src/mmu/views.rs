@@ -2,19 +2,25 @@
 //!
 //! Changes between user and supervisor, or between VMX root and non-root operation, bring back the fast map that was
 //! left, less what has been dropped in the meantime.
+//!
+//! While a processor waits for its turn it has no RAM, and an empty map answers in place of that of the current view.
 
 use super::ContextChange;
 use crate::context::PagingMode;
 use crate::fast::FastMap;
 use crate::mapping::Space;
+use crate::ram::{Backing, Ram};
 use crate::tlb::{Evicted, Invalidation, Tlb};
 use crate::translation::{PageSize, Requirement};
 use crate::translator::{Translator, Watcher};
-use core::ptr::NonNull;
-use isa::address::{AccessKind, LinearAddress};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use std::sync::Arc;
 
 /// Views that are kept beside the current one.
 const PARKED: usize = 5;
+
+/// An epoch that no view has when it is used: it gets a new one before.
+const STALE: u64 = 0;
 
 /// Everything that the answers of a fast map depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,19 +51,71 @@ struct Parked {
     left: u64,
 }
 
+/// Whether the processor has RAM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    Running,
+    Waiting,
+}
+
 /// The current view and those left lately.
 pub(super) struct Views {
+    /// What answers accesses: the map of the current view while the processor runs, an empty one while it waits.
     pub(super) fast: FastMap,
+    /// The map of the current view while the processor waits, an empty one while it runs.
+    resting: FastMap,
+    turn: Turn,
+    /// The memory of the last turn: all maps lead into it.
+    home: Option<Arc<Backing>>,
+    /// Marks of code pages that the maps know of.
+    marks: u64,
     pub(super) epoch: u64,
     pub(super) view: View,
     parked: Vec<Parked>,
+    /// The last number of [`home`](Self::home), while the processor runs.
     epochs: u64,
     clock: u64,
 }
 
 impl Views {
+    /// Views of a processor that waits for its first turn.
     pub(super) fn new(view: View) -> Self {
-        Self { fast: FastMap::default(), epoch: 1, view, parked: Vec::new(), epochs: 1, clock: 0 }
+        Self {
+            fast: FastMap::default(),
+            resting: FastMap::default(),
+            turn: Turn::Waiting,
+            home: None,
+            marks: 0,
+            epoch: STALE,
+            view,
+            parked: Vec::new(),
+            epochs: 0,
+            clock: 0,
+        }
+    }
+
+    /// Takes note of what happened to the code pages of `ram` since the last turn, and lets the maps answer again.
+    pub(super) fn begin_turn(&mut self, ram: &mut Ram) {
+        if !ram.is_behind(self.home.as_ref()) {
+            self.home = ram.keep_alive();
+            self.clear();
+        } else if self.marks != ram.code_marks() {
+            self.each(|_, fast, _| fast.forbid_guarded_writes(ram));
+        }
+        self.marks = ram.code_marks();
+        self.epochs = *ram.epochs();
+        core::mem::swap(&mut self.fast, &mut self.resting);
+        self.turn = Turn::Running;
+        self.renew_stale();
+    }
+
+    /// Puts the maps away, before `ram` is handed on.
+    pub(super) fn end_turn(&mut self, ram: &mut Ram) {
+        if self.turn == Turn::Running {
+            core::mem::swap(&mut self.fast, &mut self.resting);
+            self.turn = Turn::Waiting;
+            *ram.epochs() = self.epochs;
+        }
     }
 
     /// Makes `view` current.
@@ -67,12 +125,25 @@ impl Views {
         }
         self.clock += 1;
         let index = self.take_parked(view);
+        let fast = match self.turn {
+            Turn::Running => &mut self.fast,
+            Turn::Waiting => &mut self.resting,
+        };
         let next = &mut self.parked[index];
         core::mem::swap(&mut next.view, &mut self.view);
-        core::mem::swap(&mut next.fast, &mut self.fast);
+        core::mem::swap(&mut next.fast, fast);
         core::mem::swap(&mut next.epoch, &mut self.epoch);
         next.left = self.clock;
+        self.renew_stale();
         ContextChange::Translations
+    }
+
+    /// Gives the current view an epoch that no view of this RAM has had, if it needs one.
+    fn renew_stale(&mut self) {
+        if self.epoch == STALE && self.turn == Turn::Running {
+            self.epochs += 1;
+            self.epoch = self.epochs;
+        }
     }
 
     /// The index of the parked view, made anew when it is not there.
@@ -80,40 +151,41 @@ impl Views {
         if let Some(index) = self.parked.iter().position(|parked| parked.view == view) {
             return index;
         }
-        self.epochs += 1;
-        let epoch = self.epochs;
         if self.parked.len() < PARKED {
-            self.parked.push(Parked { view, fast: FastMap::default(), epoch, left: 0 });
+            self.parked.push(Parked { view, fast: FastMap::default(), epoch: STALE, left: 0 });
             return self.parked.len() - 1;
         }
         let oldest = (0..PARKED).min_by_key(|&index| self.parked[index].left).unwrap_or(0);
         let parked = &mut self.parked[oldest];
         parked.fast.clear();
         parked.view = view;
-        parked.epoch = epoch;
+        parked.epoch = STALE;
         oldest
     }
 
     /// Drops everything.
     pub(super) fn clear(&mut self) {
-        self.each(|_, fast, epoch, epochs| {
+        self.each(|_, fast, epoch| {
             fast.clear();
-            *epochs += 1;
-            *epoch = *epochs;
+            *epoch = STALE;
         });
+        self.renew_stale();
     }
 
-    /// Makes a page miss for writes in every view.
-    pub(super) fn forbid_writes(&mut self, host: NonNull<u8>) {
-        self.each(|_, fast, _, _| fast.forbid_writes(host));
+    /// Makes a page that was marked as holding code miss for writes in every view.
+    pub(super) fn marked(&mut self, ram: &Ram, page: HostPhysicalAddress) {
+        self.marks = ram.code_marks();
+        if let Some(host) = ram.host_pointer(page) {
+            self.each(|_, fast, _| fast.forbid_writes(host));
+        }
     }
 
     #[inline]
-    fn each(&mut self, mut action: impl FnMut(&View, &mut FastMap, &mut u64, &mut u64)) {
-        let Self { fast, epoch, view, parked, epochs, .. } = self;
-        action(view, fast, epoch, epochs);
+    fn each(&mut self, mut action: impl FnMut(&View, &mut FastMap, &mut u64)) {
+        let Self { fast, resting, turn, epoch, view, parked, .. } = self;
+        action(view, if *turn == Turn::Running { fast } else { resting }, epoch);
         for Parked { view, fast, epoch, .. } in parked {
-            action(view, fast, epoch, epochs);
+            action(view, fast, epoch);
         }
     }
 }
@@ -124,7 +196,7 @@ impl Watcher for Views {
     #[inline]
     fn evicted(&mut self, evicted: Evicted, tlb: &Tlb) {
         let Evicted { tag, address, size } = evicted;
-        self.each(|view, fast, _, _| {
+        self.each(|view, fast, _| {
             if fast.may_hold(address, size) && tlb.is_used_in(tag, view.space) {
                 fast.forget(address, size);
             }
@@ -134,7 +206,7 @@ impl Watcher for Views {
     /// Fetches may go on.
     fn forgotten(&mut self, address: LinearAddress, reach: PageSize) {
         let space = self.view.space;
-        self.each(|view, fast, _, _| {
+        self.each(|view, fast, _| {
             if view.space.shares_globals(space) {
                 fast.forget(address, reach);
             }
@@ -142,7 +214,7 @@ impl Watcher for Views {
     }
 
     fn invalidated(&mut self, invalidation: Invalidation, reach: PageSize) {
-        self.each(|view, fast, epoch, epochs| {
+        self.each(|view, fast, epoch| {
             if !invalidation.covers_space(view.space) {
                 return;
             }
@@ -150,9 +222,9 @@ impl Watcher for Views {
                 Some(address) => fast.forget(address, reach),
                 None => fast.clear(),
             }
-            *epochs += 1;
-            *epoch = *epochs;
+            *epoch = STALE;
         });
+        self.renew_stale();
     }
 }
 

@@ -1,7 +1,6 @@
 //! When a processor does not carry out an operation.
 
 use super::{Entry, Invpcid, Invvpid, Operation, Paging, Registers, Smm, VmxOperation};
-use crate::context::PagingMode;
 use crate::fault::Fault;
 use isa::address::LinearAddress;
 
@@ -132,6 +131,6 @@ fn check_invvpid(registers: &Registers, invvpid: Invvpid) -> Result<(), Refusal>
 }
 
 fn check_canonical(registers: &Registers, address: LinearAddress) -> Result<(), Refusal> {
-    let mode = registers.paging.mode().unwrap_or(PagingMode::None);
+    let mode = registers.paging.mode();
     if mode.is_canonical(address) { Ok(()) } else { Err(Refusal::NonCanonical) }
 }

@@ -67,19 +67,19 @@ impl Paging {
         Self { cr4: self.cr4 | Self::PCIDE, ..self }
     }
 
-    /// The paging mode (SDM 5.1.1), or `None` for 32-bit paging, which is not modelled.
+    /// The paging mode (SDM 5.1.1).
     #[must_use]
-    pub const fn mode(&self) -> Option<PagingMode> {
+    pub const fn mode(&self) -> PagingMode {
         if self.cr0 & Self::PG == 0 {
-            Some(PagingMode::None)
+            PagingMode::None
         } else if self.cr4 & Self::PAE == 0 {
-            None
+            PagingMode::ThirtyTwoBit
         } else if self.efer & Self::LME == 0 {
-            Some(PagingMode::Pae)
+            PagingMode::Pae
         } else if self.cr4 & Self::LA57 == 0 {
-            Some(PagingMode::FourLevel)
+            PagingMode::FourLevel
         } else {
-            Some(PagingMode::FiveLevel)
+            PagingMode::FiveLevel
         }
     }
 
@@ -224,14 +224,12 @@ impl Registers {
     }
 
     /// What the translation of an access of this privilege depends on. EFLAGS.AC counts as 0; 1-GByte pages and
-    /// execute-only EPT entries exist.
-    ///
-    /// 32-bit paging, for which [`Paging::mode`] is `None`, is given as no paging.
+    /// execute-only EPT entries exist, and so does PSE-36.
     #[must_use]
     pub fn context(&self, privilege: Privilege) -> Context {
         let Space { vpid, pcid, word, .. } = self.space();
         Context {
-            mode: self.paging.mode().unwrap_or(PagingMode::None),
+            mode: self.paging.mode(),
             cr3: GuestPhysicalAddress(self.paging.cr3 & EPT_ADDRESS),
             controls: self.controls(),
             privilege,
@@ -246,11 +244,12 @@ impl Registers {
 
     fn controls(&self) -> Controls {
         let Paging { cr0, cr4, efer, .. } = self.paging;
-        let mut controls = Controls::PAGES_1G;
+        let mut controls = Controls::PAGES_1G | Controls::PSE_36;
         controls.set(Controls::WRITE_PROTECT, cr0 & Paging::WP != 0);
         controls.set(Controls::EXECUTE_DISABLE, efer & Paging::NXE != 0);
         controls.set(Controls::SMEP, cr4 & Paging::SMEP != 0);
         controls.set(Controls::SMAP, cr4 & Paging::SMAP != 0);
+        controls.set(Controls::PAGE_SIZE_EXTENSIONS, cr4 & Paging::PSE != 0);
         controls.set(Controls::GLOBAL_PAGES, cr4 & Paging::PGE != 0);
         controls
     }

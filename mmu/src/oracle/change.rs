@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::ept::EptContext;
 use crate::mapping::Space;
+use crate::walk::EntryWidth;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -99,6 +100,14 @@ impl Change {
                 self.old & EPT_RIGHTS != 0 && (lost & (EPT_RIGHTS | EPT_DIRTY) != 0 || moved)
             }
             What::Binding { .. } => true,
+        }
+    }
+
+    /// The width of the entry.
+    pub(super) const fn width(&self) -> EntryWidth {
+        match self.what {
+            What::GuestEntry { context, .. } => context.mode.entry_width(),
+            What::EptEntry { .. } | What::Binding { .. } => EntryWidth::Eight,
         }
     }
 

@@ -166,7 +166,7 @@ impl Case<'_> {
         let Use { address, .. } = *self.used;
         let last = self.references.iter().rfind(|reference| reference.dimension == Dimension::Guest);
         let (entry, level) = last.map_or_else(Default::default, |last| (last.host_physical, last.level));
-        let new = self.ram.read(entry).unwrap_or_default();
+        let new = self.context.mode.entry_width().read(self.ram, entry).unwrap_or_default();
         let size = sight.translation.size.bytes();
         let page = LinearAddress(address.0 & !(size - 1));
         let what = What::GuestEntry { context: *self.context, page, size };

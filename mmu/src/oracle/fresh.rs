@@ -33,7 +33,8 @@ pub(super) fn walk(
 /// Whether the dirty flags of the page are set in memory, in guest paging and in EPT.
 fn is_dirty(ram: &Ram, context: &Context, references: &[Reference]) -> bool {
     let has = |reference: &Reference, flag: u64| {
-        ram.read::<u64>(reference.host_physical).is_ok_and(|entry| entry & flag != 0)
+        // The flags are in the low bytes of entries of either width.
+        ram.read::<u16>(reference.host_physical).is_ok_and(|entry| u64::from(entry) & flag != 0)
     };
     let guest = || references.iter().rfind(|reference| reference.dimension == Dimension::Guest);
     let in_guest = context.mode == PagingMode::None || guest().is_none_or(|reference| has(reference, DIRTY));

@@ -131,7 +131,7 @@ impl Memo {
     /// Forgets the walks that have read one of the entries that a store may reach.
     #[cold]
     pub(super) fn forget_stored(&mut self, address: HostPhysicalAddress) {
-        for entry in (address.0 & !7..address.0 + STORE).step_by(8) {
+        for entry in (address.0 & !7..address.0 + STORE).step_by(4) {
             self.forget_entry(HostPhysicalAddress(entry));
         }
     }

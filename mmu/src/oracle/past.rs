@@ -1,9 +1,10 @@
 //! Walks through what the tables held before.
 
-use super::change::ChangeId;
+use super::change::{Change, ChangeId};
 use super::history::History;
 use crate::ram::Ram;
 use crate::reference::Reference;
+use crate::walk::EntryWidth;
 use core::ops::ControlFlow;
 use isa::address::HostPhysicalAddress;
 use smallvec::SmallVec;
@@ -23,21 +24,23 @@ const WALKS: u32 = 256;
 struct Past<'a> {
     ram: &'a Ram,
     entry: HostPhysicalAddress,
+    width: EntryWidth,
     now: u64,
 }
 
 impl<'a> Past<'a> {
-    fn put(ram: &'a Ram, entry: HostPhysicalAddress, old: u64) -> Option<Self> {
-        let now = ram.read(entry).ok()?;
-        ram.write(entry, old).ok()?;
-        Some(Self { ram, entry, now })
+    fn put(ram: &'a Ram, change: &Change) -> Option<Self> {
+        let (entry, width) = (change.entry, change.width());
+        let now = width.read(ram, entry).ok()?;
+        width.write(ram, entry, change.old).ok()?;
+        Some(Self { ram, entry, width, now })
     }
 }
 
 impl Drop for Past<'_> {
     fn drop(&mut self) {
         // What could be written a moment ago can be written again.
-        let _ = self.ram.write(self.entry, self.now);
+        let _ = self.width.write(self.ram, self.entry, self.now);
     }
 }
 
@@ -87,7 +90,7 @@ impl Search<'_, '_, '_> {
         }
         let history = self.history;
         for (id, record) in history.of_entry(entry) {
-            let Some(_past) = Past::put(self.ram, entry, record.change.old) else { continue };
+            let Some(_past) = Past::put(self.ram, &record.change) else { continue };
             self.chosen.push(id);
             let flow = self.walk(next);
             self.chosen.pop();

@@ -89,7 +89,7 @@ fn stages(change: &Change, space: Space, translation: &Translation) -> SmallVec<
 
 /// The entries of paging-structure caches that a walk for the translation can begin at, from `highest` down.
 fn structures(space: Space, translation: &Translation, highest: u8) -> Stage {
-    let lowest = translation.guest_size as u8 + 2;
+    let lowest = translation.guest_size.level() + 1;
     let structure = |level: u8| {
         let linear = LinearAddress(translation.linear.0 >> shift(level) << shift(level));
         Mapping::Structure { space, level, linear, table: HostPhysicalAddress(0) }

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, Controls, PagingMode};
 use crate::ept;
-use crate::translation::{PageSize, Rights};
+use crate::translation::{GuestPageSize, Rights};
 
 /// An entry of a guest paging structure (SDM tables 5-8 to 5-11 and 5-14 to 5-20).
 #[derive(Clone, Copy)]
@@ -25,11 +25,11 @@ impl Entry {
         self.0 & bits == bits
     }
 
-    pub(super) const fn page_size(self, level: u8) -> Option<PageSize> {
+    pub(super) const fn page_size(self, level: u8) -> Option<GuestPageSize> {
         match level {
-            1 => Some(PageSize::Size4K),
-            2 if self.has(Self::MAPS_PAGE) => Some(PageSize::Size2M),
-            3 if self.has(Self::MAPS_PAGE) => Some(PageSize::Size1G),
+            1 => Some(GuestPageSize::Size4K),
+            2 if self.has(Self::MAPS_PAGE) => Some(GuestPageSize::Size2M),
+            3 if self.has(Self::MAPS_PAGE) => Some(GuestPageSize::Size1G),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The walk of guest paging structures.
 
-use super::entry::{Entry, always_reserved};
+use super::entry::Entry;
+use super::format::Format;
 use crate::context::{Context, Controls, PagingMode, Privilege};
 use crate::ept::{
     Dirty, EptAccess, EptContext, EptControls, EptMapping, EptPermissions, EptTarget, EptViolation, EptWalk,
@@ -9,7 +10,7 @@ use crate::ept::{
 use crate::fault::{Fault, PageFault, PageFaultCode, PageFaultReason};
 use crate::ram::Ram;
 use crate::reference::{Dimension, Reference, ReferenceLog};
-use crate::translation::{PageSize, Rights, Scope, Translation};
+use crate::translation::{GuestPageSize, Rights, Scope, Translation};
 use crate::walk::{Keeps, Notes, Recall, Reliance, Structure, WalkCaches};
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 
@@ -23,8 +24,8 @@ struct Table {
 
 impl Table {
     #[inline(always)]
-    const fn referenced_by(entry: u64) -> Self {
-        Self { guest_physical: GuestPhysicalAddress(entry & Entry::ADDRESS), found: None }
+    const fn referenced_by<F: Format>(entry: u64) -> Self {
+        Self { guest_physical: GuestPhysicalAddress(entry & F::ADDRESS), found: None }
     }
 }
 
@@ -94,47 +95,47 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
     }
 
     #[inline]
-    pub(super) fn through_tables(mut self) -> Result<Translation, Fault> {
-        let always_reserved = always_reserved(self.context);
-        let start = self.start()?;
+    pub(super) fn through_tables<F: Format>(mut self) -> Result<Translation, Fault> {
+        let always_reserved = F::always_reserved(self.context);
+        let start = self.start::<F>()?;
         let Start { mut table, mut level, rights } = start;
         let mut common = Common::of(rights);
         let (leaf, size) = loop {
-            let used = self.read_entry(table, level)?;
+            let used = self.read_entry::<F>(table, level)?;
             if level != start.level {
-                self.learn(&used, table.guest_physical, level + 1, common);
+                self.learn::<F>(&used, table.guest_physical, level + 1, common);
             }
             let entry = used.entry;
             if !entry.is_plain(level, always_reserved) {
-                self.check_entry(entry, level)?;
+                self.check_entry::<F>(entry, level)?;
             }
             common = common.with(entry);
-            if let Some(size) = entry.page_size(level) {
+            if let Some(size) = F::page_size(entry, level, self.context) {
                 break (entry, size);
             }
-            table = Table::referenced_by(entry.0);
+            table = Table::referenced_by::<F>(entry.0);
             level -= 1;
         };
         let mut rights = common.rights();
         self.check_rights(rights)?;
         let write = self.kind == AccessKind::Write;
         if common.and & Entry::ACCESSED == 0 || (write && !leaf.has(Entry::DIRTY)) {
-            self.note_flags(start, level)?;
+            self.note_flags::<F>(start, level)?;
         }
         rights.set(Rights::DIRTY, write || leaf.has(Entry::DIRTY));
         let global = leaf.has(Entry::GLOBAL) && self.context.controls.contains(Controls::GLOBAL_PAGES);
-        let frame = leaf.0 & Entry::ADDRESS & !size.offset_mask();
-        let page = GuestPhysicalAddress(frame | self.address.0 & size.offset_mask());
+        let page = GuestPhysicalAddress(F::frame(leaf, size) | self.address.0 & size.offset_mask());
         self.finish(page, Some(size), rights, if global { Scope::Global } else { Scope::Pcid })
     }
 
     /// The first table to read: that of a cached structure entry, or else that of CR3 or of a PDPTE register.
     #[inline]
-    fn start(&mut self) -> Result<Start, Fault> {
+    fn start<F: Format>(&mut self) -> Result<Start, Fault> {
         let levels = self.context.mode.levels();
         let level = if self.context.mode == PagingMode::Pae { levels - 1 } else { levels };
         if let Some(structure) = self.caches.structure(self.address)
             && structure.level <= level
+            && structure.width == F::WIDTH
         {
             self.notes.reliance = Reliance::Caches;
             let found = Some((structure.table, structure.ept_permissions));
@@ -146,7 +147,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             _ => self.context.cr3.0,
         };
         let rights = Rights::WRITE | Rights::USER | Rights::EXECUTE;
-        Ok(Start { table: Table::referenced_by(references), level, rights })
+        Ok(Start { table: Table::referenced_by::<F>(references), level, rights })
     }
 
     /// The PDPTE register that the address selects (SDM 5.4.1).
@@ -161,10 +162,17 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
 
     /// Takes note of the entry of `level` that referenced the table of `used`.
     #[inline]
-    fn learn(&mut self, used: &Used, guest_table: GuestPhysicalAddress, level: u8, common: Common) {
+    fn learn<F: Format>(
+        &mut self,
+        used: &Used,
+        guest_table: GuestPhysicalAddress,
+        level: u8,
+        common: Common,
+    ) {
         if self.caches.keeps().contains(Keeps::STRUCTURES) {
             self.notes.learned.structures.push(Structure {
                 level,
+                width: F::WIDTH,
                 table: used.host_physical.page(),
                 guest_table,
                 rights: common.rights(),
@@ -175,8 +183,8 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
 
     /// Reads the entry of `table` that the address selects.
     #[inline]
-    fn read_entry(&mut self, table: Table, level: u8) -> Result<Used, Fault> {
-        let offset = 8 * (self.address.0 >> (3 + 9 * level) & 0x1ff);
+    fn read_entry<F: Format>(&mut self, table: Table, level: u8) -> Result<Used, Fault> {
+        let offset = F::offset(self.address, level);
         let guest_physical = table.guest_physical.add(offset);
         let (host_physical, ept_permissions) = match (table.found, &self.context.ept) {
             (Some((host, permissions)), _) => (host.add(offset), permissions),
@@ -187,16 +195,16 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             }
         };
         self.log.record(Reference { dimension: Dimension::Guest, level, host_physical });
-        let entry = Entry(self.ram.read::<u64>(host_physical)?);
+        let entry = F::read(self.ram, host_physical)?;
         Ok(Used { guest_physical, host_physical, ept_permissions, entry })
     }
 
     #[cold]
-    fn check_entry(&self, entry: Entry, level: u8) -> Result<(), Fault> {
+    fn check_entry<F: Format>(&self, entry: Entry, level: u8) -> Result<(), Fault> {
         if !entry.has(Entry::PRESENT) {
             return Err(self.page_fault(PageFaultReason::NotPresent { level }));
         }
-        if entry.0 & entry.reserved_bits(level, self.context) != 0 {
+        if entry.0 & F::reserved_bits(entry, level, self.context) != 0 {
             return Err(self.page_fault(PageFaultReason::ReservedBit { level }));
         }
         Ok(())
@@ -232,19 +240,20 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
     /// above a cached one were accessed when it was cached, and are left alone. Setting a flag is a write to
     /// guest-physical memory: where EPT has no flags of its own, the structures may be readable only.
     #[cold]
-    fn note_flags(&mut self, start: Start, last: u8) -> Result<(), Fault> {
+    fn note_flags<F: Format>(&mut self, start: Start, last: u8) -> Result<(), Fault> {
         let mut table = start.table;
         for level in (last..=start.level).rev() {
             // The same entries once more: few accesses come here, and none reports these reads.
             let (ram, context, address, kind) = (self.ram, self.context, self.address, self.kind);
             let (caches, log, notes) = (&mut Recall(self.caches), &mut (), &mut *self.notes);
-            let used = Walker { ram, context, address, kind, caches, log, notes }.read_entry(table, level)?;
+            let mut walker = Walker { ram, context, address, kind, caches, log, notes };
+            let used = walker.read_entry::<F>(table, level)?;
             let writes_page = level == last && self.kind == AccessKind::Write;
             let wanted = if writes_page { Entry::ACCESSED | Entry::DIRTY } else { Entry::ACCESSED };
             if !used.entry.has(wanted) {
                 self.note_flag(used, wanted)?;
             }
-            table = Table::referenced_by(used.entry.0);
+            table = Table::referenced_by::<F>(used.entry.0);
         }
         Ok(())
     }
@@ -270,7 +279,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
     fn finish(
         mut self,
         page: GuestPhysicalAddress,
-        guest_size: Option<PageSize>,
+        guest_size: Option<GuestPageSize>,
         mut rights: Rights,
         scope: Scope,
     ) -> Result<Translation, Fault> {
@@ -285,8 +294,9 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
                 (mapping.host(page), Some(mapping.size))
             }
         };
-        let guest_size = guest_size.or(ept_size).unwrap_or(PageSize::Size4K);
-        let size = ept_size.map_or(guest_size, |ept_size| ept_size.min(guest_size));
+        let guest_size = guest_size.or(ept_size.map(GuestPageSize::from)).unwrap_or(GuestPageSize::Size4K);
+        let cached = guest_size.cached();
+        let size = ept_size.map_or(cached, |ept_size| ept_size.min(cached));
         let mask = !size.offset_mask();
         Ok(Translation {
             linear: LinearAddress(self.address.0 & mask),
@@ -328,7 +338,12 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
     #[cold]
     fn page_fault(&self, reason: PageFaultReason) -> Fault {
         let mut code = reason.code();
-        let tells_fetch = self.context.controls.intersects(Controls::EXECUTE_DISABLE | Controls::SMEP);
+        // NXE means nothing to 32-bit paging (SDM 5.7).
+        let controls = match self.context.mode {
+            PagingMode::ThirtyTwoBit => self.context.controls - Controls::EXECUTE_DISABLE,
+            _ => self.context.controls,
+        };
+        let tells_fetch = controls.intersects(Controls::EXECUTE_DISABLE | Controls::SMEP);
         code.set(PageFaultCode::WRITE, self.kind == AccessKind::Write);
         code.set(PageFaultCode::USER, self.context.privilege == Privilege::User);
         code.set(PageFaultCode::INSTRUCTION, self.kind == AccessKind::Execute && tells_fetch);

@@ -73,7 +73,7 @@ impl PageTables {
         mut frames: FrameAllocator<GuestPhysicalAddress>,
         home: Home,
     ) -> Result<Self, TablesError> {
-        if mode.levels() == 0 {
+        if matches!(mode, PagingMode::None | PagingMode::ThirtyTwoBit) {
             return Err(TablesError::NoTables(mode));
         }
         let root = frames.allocate()?;

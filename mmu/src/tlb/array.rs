@@ -1,11 +1,11 @@
 //! One set-associative array.
 
 use super::geometry::{ArrayGeometry, Index, StructureArray};
-use super::key::{Address, Key, Region};
+use super::key::{Address, Key, Origin, Region};
 use super::meaning::Store;
 use super::replacement::Policy;
 use super::tags::{Removed, Tag, TagPair, Tags};
-use crate::translation::PageSize;
+use crate::translation::{GuestPageSize, PageSize};
 use isa::address::LinearAddress;
 
 /// What stands behind a key.
@@ -20,7 +20,7 @@ pub(super) trait Entry: Copy {
     const NOTHING: Self;
 
     /// The size of what the tables map where this entry is from, when the entry may be a piece of it.
-    fn origin(&self) -> Option<Region>;
+    fn origin(&self) -> Option<Origin>;
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ const LARGEST_PAGE: Region = Region::page(PageSize::Size1G);
 /// Buckets for pieces of larger pages.
 const BUCKETS: usize = 1024;
 
-const fn bucket(address: u64, origin: Region) -> usize {
+const fn bucket(address: u64, origin: Origin) -> usize {
     (address >> origin.shift()) as usize % BUCKETS
 }
 
@@ -231,7 +231,7 @@ impl<E: Entry> Array<E> {
         self.payloads[way.slot] = Payload { entry: *entry, stamp: clock };
         self.policy.inserted(way.slot, self.ways);
         self.used[key.code()] += 1;
-        if let Some(origin) = entry.origin().filter(|&origin| origin > self.region(key)) {
+        if let Some(origin) = entry.origin().filter(|origin| origin.exceeds(self.region(key))) {
             self.pieces[bucket(key.address(), origin)] += 1;
         }
         tags.entry_added(key.tag());
@@ -246,7 +246,9 @@ impl<E: Entry> Array<E> {
             return None;
         }
         self.used[key.code()] -= 1;
-        if let Some(origin) = self.payloads[slot].entry.origin().filter(|&origin| origin > self.region(key)) {
+        if let Some(origin) =
+            self.payloads[slot].entry.origin().filter(|origin| origin.exceeds(self.region(key)))
+        {
             self.pieces[bucket(key.address(), origin)] -= 1;
         }
         match tags.entry_removed(key.tag()) {
@@ -274,7 +276,7 @@ impl<E: Entry> Array<E> {
 
     /// Drops every entry that is a piece of a larger page around `address` and whose tag is listed.
     pub(super) fn drop_pieces(&mut self, address: E::Address, listed: &[Tag], tags: &mut Tags) -> u64 {
-        if listed.is_empty() || !Region::PAGES.iter().any(|&origin| self.may_hold_pieces(address, origin)) {
+        if listed.is_empty() || !Origin::ALL.iter().any(|&size| self.may_hold_pieces(address, size)) {
             return 0;
         }
         let mut dropped = 0;
@@ -291,9 +293,9 @@ impl<E: Entry> Array<E> {
     /// Whether the entry in a slot, or the larger page that it is a piece of, is used for `address`.
     pub(super) fn is_around(&self, slot: usize, address: E::Address) -> bool {
         let key = self.keys[slot];
-        let region = self.region(key);
-        let whole = self.payloads[slot].entry.origin().map_or(region, |origin| origin.max(region));
-        Key::differ(key.address(), address.bits()) & !whole.offset_mask() == 0
+        let shift = self.region(key).shift();
+        let whole = self.payloads[slot].entry.origin().map_or(shift, |origin| origin.shift().max(shift));
+        Key::differ(key.address(), address.bits()) >> whole == 0
     }
 
     /// Drops the entries under one tag that overlap the region around `address`; returns the largest region among it
@@ -351,7 +353,7 @@ impl<E: Entry> Array<E> {
     }
 
     /// Whether pieces of the larger page of a size around `address` may be in the array.
-    pub(super) fn may_hold_pieces(&self, address: E::Address, origin: Region) -> bool {
-        origin != Region::PAGES[0] && self.pieces[bucket(address.bits(), origin)] != 0
+    pub(super) fn may_hold_pieces(&self, address: E::Address, size: GuestPageSize) -> bool {
+        self.pieces[bucket(address.bits(), Origin::of(size))] != 0
     }
 }

@@ -185,7 +185,8 @@ impl Invalidation {
         match *self {
             Self::Address { vpid, .. } | Self::Vpid { vpid, .. } => Some(Group::Vpid(vpid)),
             Self::Combined { space, .. } => Some(Group::Vpid(space.vpid)),
-            Self::GuestPhysical { .. } => Some(Group::GuestPhysical),
+            Self::GuestPhysical { root, .. } => Some(Group::GuestPhysical(eptrta(root))),
+            Self::EptRoot { root } => Some(Group::EptRoot(eptrta(root))),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! The keys of entries: address, size and tag in one word.
 
 use super::tags::Tag;
-use crate::translation::PageSize;
+use crate::translation::{GuestPageSize, PageSize};
 use isa::address::{GuestPhysicalAddress, LinearAddress};
 
 /// The addresses that keys are made of: canonical linear ones, and guest-physical ones.
@@ -89,6 +89,34 @@ impl Region {
     #[inline(always)]
     pub(super) const fn code(self) -> usize {
         self.0 as usize % Self::CODES
+    }
+}
+
+/// The size of what the tables map where an entry is from, when the entry may be a piece of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Origin(u8);
+
+impl Origin {
+    /// All origins that have pieces.
+    pub(super) const ALL: [GuestPageSize; 3] =
+        [GuestPageSize::Size2M, GuestPageSize::Size4M, GuestPageSize::Size1G];
+
+    /// A page of a size, or what an entry controls that is as large.
+    #[inline(always)]
+    pub(super) const fn of(size: GuestPageSize) -> Self {
+        Self(size.shift() as u8)
+    }
+
+    /// How many low bits of an address are the offset in it.
+    #[inline(always)]
+    pub(super) const fn shift(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether an entry for a region is a piece of it.
+    #[inline(always)]
+    pub(super) const fn exceeds(self, region: Region) -> bool {
+        self.shift() > region.shift()
     }
 }
 

@@ -83,11 +83,21 @@ impl TagMeaning {
         }
     }
 
-    pub(super) const fn group(self) -> Group {
-        match self.space() {
-            Some(Space { vpid, .. }) => Group::Vpid(vpid),
-            None => Group::GuestPhysical,
-        }
+    /// In how many groups a tag is at most.
+    pub(super) const GROUPS: usize = 2;
+
+    /// The groups of a tag, those of each kind at the same place.
+    #[inline]
+    pub(super) fn groups(self) -> impl Iterator<Item = Group> {
+        let (first, ept) = match self {
+            Self::Pcid(Space { vpid, ept, .. })
+            | Self::Structures(Space { vpid, ept, .. })
+            | Self::Global { vpid, ept, .. } => (Group::Vpid(vpid), ept),
+            Self::GuestPhysical { ept } | Self::EptStructures { ept } => {
+                (Group::GuestPhysical(ept), Some(ept))
+            }
+        };
+        core::iter::once(first).chain(ept.map(Group::EptRoot))
     }
 }
 
@@ -96,6 +106,8 @@ impl TagMeaning {
 pub(super) enum Group {
     /// Linear and combined mappings of a VPID.
     Vpid(u16),
-    /// Guest-physical mappings.
-    GuestPhysical,
+    /// Guest-physical mappings of an EPTRTA.
+    GuestPhysical(HostPhysicalAddress),
+    /// Guest-physical and combined mappings of an EPTRTA.
+    EptRoot(HostPhysicalAddress),
 }

@@ -2,7 +2,7 @@
 
 use super::array::{Array, Entry};
 use super::geometry::ArrayGeometry;
-use super::key::{Key, Region};
+use super::key::{Key, Origin, Region};
 use super::level::{self, Plan, Probe};
 use super::meaning::Store;
 use super::tags::{Presence, Tag, Tags};
@@ -24,8 +24,8 @@ impl Entry for EptMapping {
         dirty: Dirty::Clear,
     };
 
-    fn origin(&self) -> Option<Region> {
-        Some(Region::page(self.size))
+    fn origin(&self) -> Option<Origin> {
+        Some(Origin::of(self.size.into()))
     }
 }
 

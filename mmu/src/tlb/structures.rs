@@ -2,12 +2,12 @@
 
 use super::array::{Array, Entry};
 use super::geometry::StructureGeometry;
-use super::key::{Key, Region};
+use super::key::{Key, Origin, Region};
 use super::meaning::Store;
 use super::tags::{Presence, Tag, Tags};
 use crate::ept::EptPermissions;
-use crate::translation::Rights;
-use crate::walk::{EptStructure, Structure};
+use crate::translation::{GuestPageSize, Rights};
+use crate::walk::{EntryWidth, EptStructure, Structure};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 
 impl Entry for Structure {
@@ -17,14 +17,15 @@ impl Entry for Structure {
 
     const NOTHING: Self = Self {
         level: 0,
+        width: EntryWidth::Eight,
         table: HostPhysicalAddress(0),
         guest_table: GuestPhysicalAddress(0),
         rights: Rights::empty(),
         ept_permissions: EptPermissions::empty(),
     };
 
-    fn origin(&self) -> Option<Region> {
-        None
+    fn origin(&self) -> Option<Origin> {
+        (self.width == EntryWidth::Four).then_some(Origin::of(GuestPageSize::Size4M))
     }
 }
 
@@ -36,7 +37,7 @@ impl Entry for EptStructure {
     const NOTHING: Self =
         Self { level: 0, table: HostPhysicalAddress(0), permissions: EptPermissions::empty() };
 
-    fn origin(&self) -> Option<Region> {
+    fn origin(&self) -> Option<Origin> {
         None
     }
 }
@@ -95,6 +96,7 @@ impl<E: Entry> StructureCaches<E> {
             for &tag in listed {
                 dropped += array.drop_address(address, tag, tags);
             }
+            dropped += array.drop_pieces(address, listed, tags);
         }
         dropped
     }

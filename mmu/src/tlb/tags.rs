@@ -1,7 +1,8 @@
 //! Tags: what entries are cached under, as one small number.
 
+use super::groups::Groups;
 use super::invalidate::{Dropped, Extent, Invalidation};
-use super::meaning::{Group, Store, TagMeaning};
+use super::meaning::{Store, TagMeaning};
 use crate::mapping::Space;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -13,6 +14,11 @@ pub(crate) struct Tag(pub(crate) u16);
 impl Tag {
     /// Never handed out: no entry has it.
     pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// The tags that a lookup of a translation accepts: that of the PCID, and that of the global ones beside it.
@@ -95,7 +101,7 @@ enum State {
 pub(crate) struct Tags {
     by_meaning: FxHashMap<TagMeaning, Tag>,
     /// The live tags.
-    groups: FxHashMap<Group, Vec<Tag>>,
+    groups: Groups,
     states: Vec<State>,
     /// How many entries have a tag.
     counts: Vec<u32>,
@@ -116,16 +122,19 @@ impl Default for Tags {
 impl Tags {
     /// A table with numbers below `limit`, which is at least 6 and at most 2^16.
     pub(crate) fn with_limit(limit: usize) -> Self {
-        Self {
+        let mut tags = Self {
             by_meaning: FxHashMap::default(),
-            groups: FxHashMap::default(),
-            states: vec![State::Free],
-            counts: vec![0],
-            retired: vec![false],
-            retired_in: [0; 4],
+            groups: Groups::default(),
+            states: Vec::new(),
+            counts: Vec::new(),
+            retired: Vec::new(),
+            retired_in: Default::default(),
             free: Vec::new(),
             limit,
-        }
+        };
+        let none = tags.unused();
+        debug_assert_eq!(none, Some(Tag::NONE));
+        tags
     }
 
     /// The tags of a space, or `None` when there are no numbers left.
@@ -157,10 +166,9 @@ impl Tags {
             return Some(tag);
         }
         let tag = self.free.pop().or_else(|| self.unused())?;
-        self.states[index(tag)] = State::Live(meaning);
-        self.counts[index(tag)] = 0;
+        self.states[tag.index()] = State::Live(meaning);
         self.by_meaning.insert(meaning, tag);
-        self.groups.entry(meaning.group()).or_default().push(tag);
+        self.groups.insert(tag, meaning);
         Some(tag)
     }
 
@@ -177,7 +185,7 @@ impl Tags {
 
     /// What a tag stands for, unless it is retired.
     pub(crate) fn meaning(&self, tag: Tag) -> Option<TagMeaning> {
-        match self.states[index(tag)] {
+        match self.states[tag.index()] {
             State::Live(meaning) => Some(meaning),
             State::Free | State::Retired(_) => None,
         }
@@ -186,7 +194,7 @@ impl Tags {
     /// Whether entries with this tag can no longer be found.
     #[inline(always)]
     pub(crate) fn is_retired(&self, tag: Tag) -> bool {
-        self.retired[index(tag)]
+        self.retired[tag.index()]
     }
 
     /// Whether some entry of a store has a retired tag.
@@ -211,51 +219,39 @@ impl Tags {
         current: CurrentTags,
     ) -> (Dropped, AddressTags) {
         let (mut dropped, mut around) = (Dropped::default(), AddressTags::default());
-        let mut groups = core::mem::take(&mut self.groups);
-        let mut examine = |tags: &mut Vec<Tag>| {
-            tags.retain(|&tag| self.survives(tag, invalidation, current, &mut dropped, &mut around));
+        let tags = match invalidation.group() {
+            Some(group) => self.groups.of(group),
+            None => self.by_meaning.values().copied().collect(),
         };
-        match invalidation.group() {
-            Some(group) => groups.entry(group).and_modify(&mut examine),
-            None => {
-                groups.values_mut().for_each(examine);
-                groups.retain(|_, tags| !tags.is_empty());
-                self.groups = groups;
-                return (dropped, around);
-            }
-        };
-        self.groups = groups;
+        for tag in tags {
+            self.invalidate_tag(tag, invalidation, current, &mut dropped, &mut around);
+        }
         (dropped, around)
     }
 
-    /// Applies an invalidation to one live tag; says whether it stays live.
-    fn survives(
+    /// Applies an invalidation to one live tag.
+    fn invalidate_tag(
         &mut self,
         tag: Tag,
         invalidation: &Invalidation,
         current: CurrentTags,
         dropped: &mut Dropped,
         around: &mut AddressTags,
-    ) -> bool {
-        let State::Live(meaning) = self.states[index(tag)] else { return false };
-        let entries = self.counts[index(tag)];
+    ) {
+        let Some(meaning) = self.meaning(tag) else { return };
+        let entries = self.counts[tag.index()];
         if entries == 0 {
-            let stays = current.all().contains(&tag);
-            if !stays {
+            if !current.all().contains(&tag) {
                 self.release(tag, meaning);
             }
-            return stays;
+            return;
         }
         match invalidation.extent(meaning) {
-            Extent::Nothing => true,
-            Extent::Address => {
-                around.push(meaning.store(), tag);
-                true
-            }
+            Extent::Nothing => {}
+            Extent::Address => around.push(meaning.store(), tag),
             Extent::Everything => {
                 dropped.add(meaning, u64::from(entries));
                 self.retire(tag, meaning);
-                false
             }
         }
     }
@@ -263,29 +259,31 @@ impl Tags {
     /// Forgets the meaning of a tag that no entry has.
     fn release(&mut self, tag: Tag, meaning: TagMeaning) {
         self.by_meaning.remove(&meaning);
-        self.states[index(tag)] = State::Free;
+        self.groups.remove(tag, meaning);
+        self.states[tag.index()] = State::Free;
         self.free.push(tag);
     }
 
     /// Forgets the meaning of a tag that entries have.
     fn retire(&mut self, tag: Tag, meaning: TagMeaning) {
         self.by_meaning.remove(&meaning);
-        self.states[index(tag)] = State::Retired(meaning.store());
-        self.retired[index(tag)] = true;
+        self.groups.remove(tag, meaning);
+        self.states[tag.index()] = State::Retired(meaning.store());
+        self.retired[tag.index()] = true;
         self.retired_in[meaning.store() as usize] += 1;
     }
 
     #[inline]
     pub(super) fn entry_added(&mut self, tag: Tag) {
-        self.counts[index(tag)] += 1;
+        self.counts[tag.index()] += 1;
     }
 
     /// The number of a retired tag that lost its last entry is available again.
     #[inline]
     pub(super) fn entry_removed(&mut self, tag: Tag) -> Removed {
-        let count = &mut self.counts[index(tag)];
+        let count = &mut self.counts[tag.index()];
         *count = count.saturating_sub(1);
-        if !self.retired[index(tag)] {
+        if !self.retired[tag.index()] {
             return Removed::Live;
         }
         if *count == 0 {
@@ -295,11 +293,11 @@ impl Tags {
     }
 
     fn recycle(&mut self, tag: Tag) {
-        if let State::Retired(store) = self.states[index(tag)] {
+        if let State::Retired(store) = self.states[tag.index()] {
             self.retired_in[store as usize] -= 1;
         }
-        self.states[index(tag)] = State::Free;
-        self.retired[index(tag)] = false;
+        self.states[tag.index()] = State::Free;
+        self.retired[tag.index()] = false;
         self.free.push(tag);
     }
 
@@ -313,18 +311,39 @@ impl Tags {
 
     /// Forgets the meanings that no entry has.
     pub(super) fn release_unused(&mut self) {
-        let mut groups = core::mem::take(&mut self.groups);
-        groups.retain(|_, tags| {
-            tags.retain(|&tag| match self.states[index(tag)] {
-                State::Live(meaning) if self.counts[index(tag)] == 0 => {
-                    self.release(tag, meaning);
-                    false
-                }
-                _ => true,
-            });
-            !tags.is_empty()
-        });
-        self.groups = groups;
+        for number in 0..self.states.len() {
+            if let (State::Live(meaning), 0) = (self.states[number], self.counts[number]) {
+                self.release(Tag(number as u16), meaning);
+            }
+        }
+    }
+
+    /// Panics unless the table agrees with itself: each number is live, retired or free, and known as such.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let mut live = Vec::new();
+        let (mut free, mut retired_in) = (vec![Tag::NONE], [0; 4]);
+        for (number, &state) in self.states.iter().enumerate() {
+            let tag = Tag(number as u16);
+            match state {
+                State::Live(meaning) => live.push((tag, meaning)),
+                State::Retired(store) => retired_in[store as usize] += 1,
+                State::Free if tag == Tag::NONE => {}
+                State::Free => free.push(tag),
+            }
+            let entries = self.counts[number];
+            assert!(entries == 0 || state != State::Free, "{tag:?} is free and has {entries} entries");
+            assert_eq!(self.is_retired(tag), matches!(state, State::Retired(_)), "{tag:?}");
+            assert!(entries != 0 || !self.is_retired(tag), "{tag:?} is retired and has no entries");
+        }
+        let mut known: Vec<_> = self.by_meaning.iter().map(|(&meaning, &tag)| (tag, meaning)).collect();
+        known.sort_unstable();
+        assert_eq!(known, live);
+        let mut listed: Vec<_> = core::iter::once(Tag::NONE).chain(self.free.iter().copied()).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, free);
+        assert_eq!(self.retired_in, retired_in);
+        self.groups.check(&live);
     }
 
     /// How many numbers were handed out so far.
@@ -333,14 +352,15 @@ impl Tags {
         self.states.len() - 1
     }
 
+    /// How many entries have each number.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> &[u32] {
+        &self.counts
+    }
+
     /// How many meanings an invalidation may have to look at.
     #[cfg(test)]
     pub(super) fn live(&self) -> usize {
         self.by_meaning.len()
     }
-}
-
-#[inline(always)]
-const fn index(tag: Tag) -> usize {
-    tag.0 as usize
 }

@@ -1,6 +1,7 @@
 //! What a walk asks of the caches.
 
 use crate::ept::{EptMapping, EptPermissions};
+use crate::ram::{AccessError, Ram};
 use crate::translation::Rights;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 
@@ -44,11 +45,42 @@ pub trait WalkCaches {
     fn insert_ept_structure(&mut self, address: GuestPhysicalAddress, structure: EptStructure);
 }
 
+/// The width of the entries of guest paging structures.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EntryWidth {
+    /// 4 bytes: 32-bit paging.
+    Four,
+    /// 8 bytes.
+    Eight,
+}
+
+impl EntryWidth {
+    /// Reads an entry.
+    pub(crate) fn read(self, ram: &Ram, at: HostPhysicalAddress) -> Result<u64, AccessError> {
+        match self {
+            Self::Four => ram.read::<u32>(at).map(u64::from),
+            Self::Eight => ram.read(at),
+        }
+    }
+
+    /// Writes an entry.
+    pub(crate) fn write(self, ram: &Ram, at: HostPhysicalAddress, entry: u64) -> Result<(), AccessError> {
+        match self {
+            Self::Four => ram.write(at, entry as u32),
+            Self::Eight => ram.write(at, entry),
+        }
+    }
+}
+
 /// A cached entry that references a paging structure.
+///
+/// A PDE of 32-bit paging controls 4 MByte; what is cached is one for each half.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Structure {
     /// The level of the entry that it stands for: 5 for a PML5E, down to 2 for a PDE.
     pub level: u8,
+    /// The width of the entry, and of those in the table. A walk under another paging mode does not use it.
+    pub width: EntryWidth,
     /// Where the table is that the entry references.
     pub table: HostPhysicalAddress,
     /// The address of the table before EPT.

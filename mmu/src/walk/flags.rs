@@ -64,13 +64,13 @@ impl PageModificationLog {
         update: &FlagUpdate,
         accessed: GuestPhysicalAddress,
     ) -> Result<(), Fault> {
-        let entry = ram.read::<u64>(update.entry)?;
+        let entry = u64::from(ram.read::<u16>(update.entry)?);
         if entry & update.bits == update.bits {
             return Ok(());
         }
         let full = Fault::PageModificationLogFull { guest_physical: accessed };
         let next = self.next().ok_or(full)?;
-        ram.write(update.entry, entry | update.bits)?;
+        set(ram, update)?;
         if update.bits & !entry & ept::DIRTY != 0 {
             ram.write(next, accessed.page().0)?;
             self.index = self.index.wrapping_sub(1);
@@ -149,11 +149,12 @@ impl FlagUpdates {
     }
 
     fn refuse_code(&self, ram: &Ram) -> Result<(), Fault> {
-        Ok(self.0.iter().try_for_each(|update| ram.refuse_code(update.entry, 8))?)
+        Ok(self.0.iter().try_for_each(|update| ram.refuse_code(update.entry, 2))?)
     }
 }
 
+/// The flags are in the low two bytes of entries of either width.
 fn set(ram: &Ram, update: &FlagUpdate) -> Result<(), Fault> {
-    let entry = ram.read::<u64>(update.entry)?;
-    Ok(ram.write(update.entry, entry | update.bits)?)
+    let entry = ram.read::<u16>(update.entry)?;
+    Ok(ram.write(update.entry, entry | update.bits as u16)?)
 }

@@ -242,7 +242,7 @@ impl Access<'_> {
             self.made.extend(path.made.iter().copied());
             self.made.extend(translated.made);
             let guest_size = guest_size.unwrap_or(translated.size);
-            let whole = translated.size.min(guest_size);
+            let (whole, guest_size) = (translated.size.min(guest_size), guest_size.into());
             // In pieces of every size.
             for size in PageSize::ALL.into_iter().filter(|&size| size <= whole) {
                 let mask = !size.offset_mask();

@@ -5,8 +5,8 @@ use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, Linear
 use mmu::ept::{Dirty, EptMapping, EptPermissions};
 use mmu::tlb::{Globals, Invalidation, Pcids, Structures, Tlb};
 use mmu::translation::{Rights, Scope};
-use mmu::walk::{EptStructure, Structure, WalkCaches};
-use mmu::{Class, Context, EptContext, Mapping, PageSize, PagingMode, Space, Translation};
+use mmu::walk::{EntryWidth, EptStructure, Structure, WalkCaches};
+use mmu::{Class, Context, EptContext, GuestPageSize, Mapping, PageSize, PagingMode, Space, Translation};
 
 /// Something that was put into a TLB. Its host-physical address tells it apart from all others.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -51,7 +51,7 @@ fn low(numbers: &mut Numbers) -> u64 {
 }
 
 pub fn item(numbers: &mut Numbers, serial: u64) -> Item {
-    let level = 2 + numbers.below(4) as u8;
+    let mut level = 2 + numbers.below(4) as u8;
     let table = HostPhysicalAddress(serial << 30);
     match numbers.below(6) {
         0..=2 => {
@@ -61,7 +61,11 @@ pub fn item(numbers: &mut Numbers, serial: u64) -> Item {
         3 => {
             let guest_table = guest_physical(numbers).page();
             let (rights, ept_permissions) = (Rights::WRITE, EptPermissions::READ);
-            let structure = Structure { level, table, guest_table, rights, ept_permissions };
+            let width = numbers.pick(&[EntryWidth::Eight, EntryWidth::Eight, EntryWidth::Four]);
+            if width == EntryWidth::Four {
+                level = 2;
+            }
+            let structure = Structure { level, width, table, guest_table, rights, ept_permissions };
             Item::Structure { linear: linear(numbers), structure }
         }
         4 => {
@@ -79,8 +83,9 @@ pub fn item(numbers: &mut Numbers, serial: u64) -> Item {
 }
 
 fn translation(numbers: &mut Numbers, serial: u64) -> Translation {
-    let guest_size = numbers.pick(&[PageSize::Size4K, PageSize::Size4K, PageSize::Size2M, PageSize::Size1G]);
-    let size = numbers.pick(&PageSize::ALL).min(guest_size);
+    let small = [GuestPageSize::Size4K; 2];
+    let guest_size = numbers.pick(&[&small[..], &GuestPageSize::ALL].concat());
+    let size = numbers.pick(&PageSize::ALL).min(guest_size.cached());
     Translation {
         linear: LinearAddress(linear(numbers).0 & !size.offset_mask()),
         host_physical: HostPhysicalAddress(serial << 30),
@@ -169,6 +174,7 @@ impl Item {
         let (start, bytes) = self.range();
         let whole = match self {
             Self::Translation { translation, .. } => translation.guest_size.bytes(),
+            Self::Structure { structure, .. } if structure.width == EntryWidth::Four => 1 << 22,
             _ => bytes,
         };
         start / whole == address / whole

@@ -55,10 +55,14 @@ fn page_size(size: u64) -> PageSize {
 }
 
 impl World<'_> {
-    fn load(&mut self, host: u64) -> Result<u64, Fault> {
+    fn load(&mut self, host: u64, guest: bool) -> Result<u64, Fault> {
         self.references += 1;
         let address = HostPhysicalAddress(host);
-        self.ram.read::<u64>(address).map_err(|_| Fault::OutsideRam { address })
+        let read = match self.context.mode {
+            PagingMode::ThirtyTwoBit if guest => self.ram.read::<u32>(address).map(u64::from),
+            _ => self.ram.read::<u64>(address),
+        };
+        read.map_err(|_| Fault::OutsideRam { address })
     }
 
     fn walk(mut self, kind: AccessKind) -> Result<Found, Fault> {
@@ -68,10 +72,11 @@ impl World<'_> {
         let on = |control| context.controls.contains(control);
         let high = match context.mode {
             PagingMode::None => return self.unpaged(kind),
-            PagingMode::Pae => 31,
+            PagingMode::ThirtyTwoBit | PagingMode::Pae => 31,
             PagingMode::FourLevel => 47,
             _ => 56,
         };
+        let narrow = context.mode == PagingMode::ThirtyTwoBit;
         let top = bits(self.linear.0, 63, high + 1);
         let ones = (1_u64 << (63 - high)) - 1;
         let sign = if high == 31 { 0 } else { bits(self.linear.0, high, high) };
@@ -93,7 +98,7 @@ impl World<'_> {
             if reserved {
                 code |= PageFaultCode::RESERVED;
             }
-            if fetch && (on(Controls::EXECUTE_DISABLE) || on(Controls::SMEP)) {
+            if fetch && ((!narrow && on(Controls::EXECUTE_DISABLE)) || on(Controls::SMEP)) {
                 code |= PageFaultCode::INSTRUCTION;
             }
             Fault::Page(PageFault { address: linear, code, reason })
@@ -102,6 +107,7 @@ impl World<'_> {
         // The entries, from the root to the one that maps the page.
         let mut path: Vec<(u64, Mapped, u64)> = vec![];
         let (mut next, mut level) = match high {
+            31 if narrow => (bits(context.cr3.0, 31, 12) << 12, 2),
             31 => {
                 let pdpte = context.pdptes[bits(self.linear.0, 31, 30) as usize];
                 if pdpte.is_multiple_of(2) {
@@ -114,26 +120,33 @@ impl World<'_> {
         };
         let guest_size = loop {
             let index = (self.linear.0 / SIZES[level as usize]) % 512;
-            let gpa = next + index * 8;
+            let narrow_index =
+                if level == 2 { bits(self.linear.0, 31, 22) } else { bits(self.linear.0, 21, 12) };
+            let gpa = next + if narrow { narrow_index * 4 } else { index * 8 };
             let table = self.structure(gpa)?;
-            let entry = self.load(table.host)?;
+            let entry = self.load(table.host, true)?;
             if entry % 2 == 0 {
                 return Err(fault(PageFaultReason::NotPresent { level }, false, false));
             }
-            let large = bits(entry, 7, 7) == 1;
+            let large = bits(entry, 7, 7) == 1 && (!narrow || on(Controls::PAGE_SIZE_EXTENSIONS));
             let mut wrong = context.physical_address_width < 52
                 && bits(entry, 51, u32::from(context.physical_address_width)) != 0;
             wrong |= bits(entry, 63, 63) == 1 && !on(Controls::EXECUTE_DISABLE);
-            wrong |= high == 31 && bits(entry, 62, 52) != 0;
+            wrong |= high == 31 && !narrow && bits(entry, 62, 52) != 0;
             wrong |= level >= 4 && large;
             wrong |= level == 3 && large && (!on(Controls::PAGES_1G) || bits(entry, 29, 13) != 0);
-            wrong |= level == 2 && large && bits(entry, 20, 13) != 0;
+            wrong |= level == 2 && large && !narrow && bits(entry, 20, 13) != 0;
+            if narrow && level == 2 && large {
+                let width = if on(Controls::PSE_36) { context.physical_address_width.min(40) } else { 32 };
+                // Bit 13 stands for address bit 32, and so on; bit 21 stands for none.
+                wrong |= (13..22).any(|bit| bits(entry, bit, bit) == 1 && bit + 19 >= u32::from(width));
+            }
             if wrong {
                 return Err(fault(PageFaultReason::ReservedBit { level }, true, true));
             }
             path.push((gpa, table, entry));
             if level == 1 || (large && level <= 3) {
-                break SIZES[level as usize];
+                break if narrow && level == 2 { 1 << 22 } else { SIZES[level as usize] };
             }
             next = bits(entry, 51, 12) << 12;
             level -= 1;
@@ -182,12 +195,13 @@ impl World<'_> {
             }
         }
 
+        let high_frame = if narrow && guest_size == 1 << 22 { bits(leaf, 20, 13) << 32 } else { 0 };
         let frame = bits(leaf, 51, 12) * 4096;
-        let gpa = frame - frame % guest_size + self.linear.0 % guest_size;
+        let gpa = high_frame + frame - frame % guest_size + self.linear.0 % guest_size;
         let page = self.page(gpa, kind, rights)?;
         Ok(Found {
             host: HostPhysicalAddress(page.host),
-            size: page.size.min(guest_size),
+            size: page.size.min(guest_size).min(if narrow { 1 << 21 } else { u64::MAX }),
             guest_size,
             global: bits(leaf, 8, 8) == 1 && on(Controls::GLOBAL_PAGES),
             dirty: rights.contains(Rights::DIRTY) && page.dirty,
@@ -247,7 +261,7 @@ impl World<'_> {
         let mut level = if ept.levels == EptLevels::Four { 4_u8 } else { 5 };
         loop {
             let at = next + (gpa / SIZES[level as usize]) % 512 * 8;
-            let entry = self.load(at)?;
+            let entry = self.load(at, false)?;
             let present = bits(entry, 2, 0) != 0 || (mode_based && bits(entry, 10, 10) == 1);
             if !present {
                 return Err(violation(EptPermissions::empty()));

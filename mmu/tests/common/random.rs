@@ -14,6 +14,8 @@ pub const GUEST_FRAMES: u64 = 8;
 pub const EPT_FRAMES: u64 = 8;
 /// The entries of a table that addresses use.
 pub const INDEXES: [u64; 4] = [0, 1, 256, 511];
+/// The same under 32-bit paging, which has 1024.
+pub const NARROW_INDEXES: [u64; 4] = [0, 1, 512, 1023];
 /// Bytes of RAM.
 pub const RAM: u64 = 0x40_0000;
 
@@ -27,6 +29,12 @@ pub fn machine(numbers: &mut Numbers) -> (Ram, Context) {
         for index in INDEXES {
             let entry = guest_entry(numbers, disorder);
             ram.write(HostPhysicalAddress(frame * 4096 + index * 8), entry).unwrap();
+        }
+        if context.mode == PagingMode::ThirtyTwoBit {
+            for index in NARROW_INDEXES {
+                let entry = narrow_entry(numbers, disorder);
+                ram.write(HostPhysicalAddress(frame * 4096 + index * 4), entry).unwrap();
+            }
         }
     }
     for frame in GUEST_FRAMES..GUEST_FRAMES + EPT_FRAMES {
@@ -47,13 +55,14 @@ pub fn context(numbers: &mut Numbers) -> Context {
         levels: numbers.pick(&[EptLevels::Four, EptLevels::Five]),
         controls: EptControls::from_bits_truncate(numbers.next() as u8 | numbers.pick(&[0, 0x1c])),
     });
-    let some = numbers.next() as u8;
+    let some = numbers.next() as u16;
     Context {
         mode: numbers.pick(&[
             PagingMode::FourLevel,
             PagingMode::FiveLevel,
             PagingMode::FourLevel,
             PagingMode::Pae,
+            PagingMode::ThirtyTwoBit,
             PagingMode::None,
         ]),
         cr3: GuestPhysicalAddress(numbers.below(GUEST_FRAMES) * 4096),
@@ -78,6 +87,10 @@ pub fn address(numbers: &mut Numbers, context: &Context) -> LinearAddress {
         value |= numbers.pick(&INDEXES) << 12 | numbers.pick(&INDEXES) << 21 | numbers.below(4) << 30;
         return LinearAddress(if numbers.one_in(32) { value | 1 << 32 } else { value });
     }
+    if context.mode == PagingMode::ThirtyTwoBit {
+        value |= numbers.pick(&NARROW_INDEXES) << 12 | numbers.pick(&NARROW_INDEXES) << 22;
+        return LinearAddress(if numbers.one_in(32) { value | 1 << 32 } else { value });
+    }
     for level in 0..context.mode.levels() {
         value |= numbers.pick(&INDEXES) << (12 + 9 * level);
     }
@@ -98,6 +111,16 @@ fn guest_entry(numbers: &mut Numbers, disorder: u64) -> u64 {
         entry |= 1 << 63;
     }
     entry
+}
+
+fn narrow_entry(numbers: &mut Numbers, disorder: u64) -> u32 {
+    let mut entry = numbers.below(GUEST_FRAMES) << 12 | 0b111 | numbers.next() & 0x160;
+    if numbers.one_in(6) {
+        // A page of 4 MByte: mostly the first, or one behind 4 GByte.
+        entry = entry & !0x3f_f000 | 0x80 | if numbers.one_in(4) { numbers.next() & 0x3f_e000 } else { 0 };
+    }
+    disturb(numbers, disorder, &mut entry, 0b110);
+    entry as u32
 }
 
 fn ept_entry(numbers: &mut Numbers, disorder: u64) -> u64 {

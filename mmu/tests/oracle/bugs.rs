@@ -278,7 +278,7 @@ fn invented(host: u64) -> mmu::translator::Found {
         linear: PAGE,
         host_physical: isa::address::HostPhysicalAddress(host),
         size: PageSize::Size4K,
-        guest_size: PageSize::Size4K,
+        guest_size: PageSize::Size4K.into(),
         rights: Rights::all(),
         scope: Scope::Pcid,
     };

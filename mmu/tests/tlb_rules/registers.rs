@@ -38,24 +38,25 @@ fn the_paging_mode_follows_from_four_bits() {
     };
     let (no, yes) = (false, true);
     for (pae, lme, la57) in [(no, no, no), (yes, no, no), (yes, yes, no), (yes, yes, yes)] {
-        assert_eq!(mode(no, pae, lme, la57), Some(PagingMode::None));
+        assert_eq!(mode(no, pae, lme, la57), PagingMode::None);
     }
-    assert_eq!(mode(yes, no, no, no), None, "32-bit paging");
-    assert_eq!(mode(yes, yes, no, no), Some(PagingMode::Pae));
-    assert_eq!(mode(yes, yes, no, yes), Some(PagingMode::Pae));
-    assert_eq!(mode(yes, yes, yes, no), Some(PagingMode::FourLevel));
-    assert_eq!(mode(yes, yes, yes, yes), Some(PagingMode::FiveLevel));
+    assert_eq!(mode(yes, no, no, no), PagingMode::ThirtyTwoBit);
+    assert_eq!(mode(yes, yes, no, no), PagingMode::Pae);
+    assert_eq!(mode(yes, yes, no, yes), PagingMode::Pae);
+    assert_eq!(mode(yes, yes, yes, no), PagingMode::FourLevel);
+    assert_eq!(mode(yes, yes, yes, yes), PagingMode::FiveLevel);
 }
 
 #[test]
 fn a_context_takes_each_control_from_its_bit() {
     let plain = Paging { cr0: Paging::PE | Paging::PG, cr3: 0x1fff, cr4: Paging::PAE, efer: Paging::LME };
     let context = |paging: Paging| Registers::outside(paging).context(Privilege::Supervisor);
-    let controls = |paging: Paging| context(paging).controls - Controls::PAGES_1G;
+    let controls = |paging: Paging| context(paging).controls - Controls::PAGES_1G - Controls::PSE_36;
     assert_eq!(controls(plain), Controls::empty());
     assert_eq!(controls(Paging { cr0: plain.cr0 | Paging::WP, ..plain }), Controls::WRITE_PROTECT);
     assert_eq!(controls(Paging { efer: plain.efer | Paging::NXE, ..plain }), Controls::EXECUTE_DISABLE);
     let by_cr4 = [
+        (Paging::PSE, Controls::PAGE_SIZE_EXTENSIONS),
         (Paging::SMEP, Controls::SMEP),
         (Paging::SMAP, Controls::SMAP),
         (Paging::PGE, Controls::GLOBAL_PAGES),

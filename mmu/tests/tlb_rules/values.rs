@@ -7,7 +7,7 @@ use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use mmu::operation::Performed;
 use mmu::tlb::{Globals, Invalidation, Pcids, Structures};
 use mmu::translation::{Rights, Scope, Translation};
-use mmu::{Mapping, Operation, PageSize, Ram, Space, rules};
+use mmu::{GuestPageSize, Mapping, Operation, PageSize, Ram, Space, rules};
 use proptest::prelude::*;
 
 fn universe() -> Universe {
@@ -46,8 +46,8 @@ fn mapping(numbers: &mut Numbers, universe: &Universe) -> Mapping {
             Mapping::Structure { space, level, linear, table }
         }
         _ => {
-            let guest_size = numbers.pick(&PageSize::ALL);
-            let size = size.min(guest_size);
+            let guest_size = numbers.pick(&GuestPageSize::ALL);
+            let size = size.min(guest_size.cached());
             let translation = Translation {
                 linear: LinearAddress(universe.address(numbers).0 & !size.offset_mask()),
                 host_physical: HostPhysicalAddress(1 << 30),

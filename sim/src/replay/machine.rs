@@ -58,16 +58,16 @@ impl Machine {
     ) -> Result<(), SpaceError> {
         self.cpu.memory.clear_reports();
         self.cpu.memory.translate(at, kind, bytes).map_err(|fault| SpaceError::Access { at, fault })?;
-        let Watched { memory, observer, .. } = &mut self.cpu;
+        let Watched { memory, outside, .. } = &mut self.cpu;
         for report in memory.reports() {
-            observer.access(memory.ram(), memory.context(), &report);
+            outside.access(memory.ram(), memory.context(), &report);
         }
         Ok(())
     }
 
     /// Time for an instruction whose effect was taken from the record.
     pub(super) fn charge_instruction(&mut self) {
-        self.cpu.observer.instruction();
+        self.cpu.outside.instruction();
     }
 
     pub(super) fn registers(&self) -> Registers {
@@ -82,9 +82,9 @@ impl Machine {
     pub(super) fn exec(&mut self, registers: &Registers) -> Result<(), ReplayError> {
         self.space.restart(self.cpu.memory.ram())?;
         let context = self.space.context();
-        let Watched { memory, observer, .. } = &mut self.cpu;
+        let Watched { memory, outside, .. } = &mut self.cpu;
         memory.set_context(context);
-        if let Some(watch) = &mut observer.watch {
+        if let Some(watch) = &mut outside.watch {
             watch.restarted(memory.ram(), memory.tlb(), &context);
         }
         memory.invalidate(Invalidation::Everything);
@@ -105,9 +105,9 @@ impl Machine {
 
     /// Other permissions for a page.
     pub(super) fn permit(&mut self, page: LinearAddress, permissions: Permissions) -> Result<(), SpaceError> {
-        let Watched { memory, observer, .. } = &mut self.cpu;
+        let Watched { memory, outside, .. } = &mut self.cpu;
         let Some(edited) = self.space.map(memory.ram(), page, permissions)? else { return Ok(()) };
-        if let Some(watch) = &mut observer.watch {
+        if let Some(watch) = &mut outside.watch {
             watch.permitted(memory.ram(), memory.tlb(), memory.context(), page, edited.entry);
         }
         memory.invalidate(edited.invalidation);

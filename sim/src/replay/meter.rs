@@ -1,13 +1,13 @@
 //! Hands the accesses of each instruction to the cost model.
 
 use super::watch::Watch;
-use crate::processor::Observer;
+use crate::processor::Outside;
 use mmu::mmu::{AccessReport, Hit};
 use mmu::{Context, Dimension, Ram, Reference};
 use timing::model::Model;
 use timing::step::{self, Access, Translation, WalkReference};
 
-/// The observer of a replay: charges every step.
+/// What is outside of a replayed processor: charges every step.
 pub(super) struct Meter {
     pub(super) model: Model,
     /// The most references of one walk.
@@ -62,7 +62,7 @@ pub(crate) const fn walk_reference(reference: &Reference) -> WalkReference {
     WalkReference { dimension, level: reference.level, address: reference.host_physical }
 }
 
-impl Observer for Meter {
+impl Outside for Meter {
     #[inline]
     fn executed<'a>(
         &mut self,

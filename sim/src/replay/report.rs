@@ -71,7 +71,7 @@ pub struct WalkReport {
 impl ReplayReport {
     /// What `instructions` instructions cost on a machine; nothing was compared or taken from a record.
     pub(super) fn of_addresses(machine: &Machine, instructions: u64, elapsed: Duration) -> Self {
-        let meter = &machine.cpu.observer;
+        let meter = &machine.cpu.outside;
         let cycle_stack = meter.model.stack().whole_cycles();
         let counters = machine.cpu.memory.counters();
         Self {

@@ -14,6 +14,8 @@ use core::sync::atomic::Ordering;
 const PLACES: [usize; 16] = [13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7];
 const RIP: usize = 16;
 const RFLAGS: usize = 17;
+/// CS in the low and SS in the high 16 bits.
+const SELECTORS: usize = 18;
 const ERROR_CODE: usize = 19;
 const VECTOR: usize = 20;
 const CR2: usize = 22;
@@ -91,6 +93,8 @@ unsafe fn prepare(memory: c_int) -> bool {
         if libc::sigaltstack(&raw const stack, null_mut()) != 0 {
             return false;
         }
+        // Without it 16-bit code ends the process at its first instruction.
+        install_segments();
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
@@ -99,6 +103,20 @@ unsafe fn prepare(memory: c_int) -> bool {
         [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP]
             .into_iter()
             .all(|signal| libc::sigaction(signal, &raw const action, null_mut()) == 0)
+    }
+}
+
+/// Makes a code and a data segment of 16 bits that cover the area: entries 0 and 1 of the local descriptor table.
+unsafe fn install_segments() {
+    const DATA: u32 = 0;
+    const CODE: u32 = 2;
+    const WRITE: c_int = 1;
+    for (entry, contents) in [(0, CODE), (1, DATA)] {
+        let base = u32::try_from(BASE).unwrap_or(0);
+        // Entry, base, limit, and the kind of segment with a bit that says it is usable.
+        let description = [entry, base, 0xffff, contents << 1 | 1 << 6];
+        // SAFETY: the kernel reads the 16 bytes.
+        unsafe { libc::syscall(libc::SYS_modify_ldt, WRITE, description.as_ptr(), 16_usize) };
     }
 }
 
@@ -188,6 +206,11 @@ unsafe fn load(worker: &Worker, input: &Input, gregs: &mut [i64; 23], image: *mu
     }
     gregs[RIP] = input.rip.cast_signed();
     gregs[RFLAGS] = input.rflags.cast_signed();
+    let [code, stack, data] = input.selectors;
+    let kept = gregs[SELECTORS].cast_unsigned() & 0x0000_ffff_ffff_0000;
+    gregs[SELECTORS] = (kept | u64::from(code) | u64::from(stack) << 48).cast_signed();
+    // SAFETY: 64-bit code does not look at these segments; a selector of the local descriptor table was installed.
+    unsafe { core::arch::asm!("mov ds, {0:e}", "mov es, {0:e}", in(reg) u32::from(data)) };
     // SAFETY: the image is the kernel's, which checks it when the handler returns.
     unsafe {
         put_image(&input.image, image);

@@ -2,6 +2,7 @@
 
 use super::defined::{Undefined, Unspecified};
 use super::draft::Program;
+use super::mode::Mode;
 use super::outcome::{self, End, Outcome};
 use super::shared::{BASE, LINE};
 use iced_x86::{Code, Mnemonic};
@@ -22,6 +23,8 @@ pub(crate) enum Excuse {
     WideRead,
     /// An indirect call checks its target before it pushes (SDM Vol. 2A, CALL); AMD processors push first.
     PushBeforeTarget,
+    /// POPA that faults in the middle may have loaded registers; it can be started again either way.
+    PartOfPopAll,
 }
 
 /// Whether the outcomes need not agree.
@@ -46,6 +49,11 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
         if pushes {
             return Some(Excuse::PushBeforeTarget);
         }
+    }
+    let at = program.number_at(processor.registers.rip).map(|number| program.instructions[number].mnemonic());
+    let stopped = processor.end != End::Completed && processor.end == engine.end;
+    if stopped && matches!(at, Some(Mnemonic::Popa | Mnemonic::Popad)) {
+        return Some(Excuse::PartOfPopAll);
     }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];
@@ -72,7 +80,12 @@ pub(crate) fn differences(
     if !outcome::same_end(at, &processor.end, &engine.end) {
         found.push(format!("end: processor {:x?}, engine {:x?}", processor.end, engine.end));
     }
-    compare_registers(undefined, &processor.registers, &engine.registers, &mut found);
+    let mut registers = processor.registers;
+    if program.mode == Mode::Bits16 {
+        // IRET to a 16-bit stack leaves bits 63:32 of what the kernel had in RSP.
+        registers.gpr[Gpr::Rsp as usize] &= 0xffff_ffff;
+    }
+    compare_registers(undefined, &registers, &engine.registers, &mut found);
     compare_memory(undefined, processor, engine, pristine, &mut found);
     found
 }

@@ -4,8 +4,9 @@
 //! without defined value, and after one whose destination has none, so that what is undefined never spreads.
 
 use super::draft::{Case, Program};
+use super::mode::Mode;
 use super::model::Model;
-use super::shared::{DATA, END};
+use super::shared::BASE;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register, RflagsBits};
 use isa::cpu::Cpu;
 use isa::flags::Rflags;
@@ -88,7 +89,7 @@ fn follow(program: &Program, stepper: &mut Model<FlatMachine>) -> Path {
         }
         let after = stepper.machine.state().registers();
         undefined.flags = undefined_flags(instruction, &before, undefined.flags);
-        undefined.destination = undefined_destination(instruction, &before, &after);
+        undefined.destination = undefined_destination(program, instruction, &before, &after);
         let spreads =
             undefined.destination.is_some() || Rflags::from_bits_retain(after.rflags).intersects(TRAPS);
         if spreads && after.rip != program.end() {
@@ -127,16 +128,19 @@ fn undefined_flags(instruction: &Instruction, before: &Registers, already: u64) 
 fn does_nothing(instruction: &Instruction, before: &Registers) -> bool {
     let rcx = before.gpr[Gpr::Rcx as usize];
     if instruction.is_string_instruction() {
-        let narrow = instruction
-            .op_kinds()
-            .any(|kind| matches!(kind, OpKind::MemoryESEDI | OpKind::MemorySegESI | OpKind::MemorySegEDI));
+        let mask = instruction.op_kinds().fold(u64::MAX, |mask, kind| match kind {
+            OpKind::MemoryESEDI | OpKind::MemorySegESI | OpKind::MemorySegEDI => 0xffff_ffff,
+            OpKind::MemoryESDI | OpKind::MemorySegSI | OpKind::MemorySegDI => 0xffff,
+            _ => mask,
+        });
         let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
-        return repeated && if narrow { rcx & 0xffff_ffff == 0 } else { rcx == 0 };
+        return repeated && rcx & mask == 0;
     }
     shift_count(instruction, rcx) == Some(0)
 }
 
 fn undefined_destination(
+    program: &Program,
     instruction: &Instruction,
     before: &Registers,
     after: &Registers,
@@ -152,7 +156,7 @@ fn undefined_destination(
         OpKind::Register => Unspecified::Gpr(instruction.op0_register().full_register().number()),
         _ => {
             let (address, bytes) = memory_operand(instruction, before)?;
-            Unspecified::Memory { address, bytes }
+            Unspecified::Memory { address: address - program.mode.base() + BASE, bytes }
         }
     })
 }
@@ -195,6 +199,7 @@ pub(crate) fn memory_operand(instruction: &Instruction, registers: &Registers) -
                 let full = registers.gpr[register.full_register().number()];
                 match register.size() {
                     1 => full & 0xff,
+                    2 => full & 0xffff,
                     4 => full & 0xffff_ffff,
                     _ => full,
                 }
@@ -206,6 +211,6 @@ pub(crate) fn memory_operand(instruction: &Instruction, registers: &Registers) -
 }
 
 /// Whether all bytes of an operand are data.
-pub(crate) fn is_data(address: u64, bytes: u64) -> bool {
-    (DATA..END).contains(&address) && END - address >= bytes
+pub(crate) fn is_data(mode: Mode, address: u64, bytes: u64) -> bool {
+    (mode.data()..mode.end()).contains(&address) && mode.end() - address >= bytes
 }

@@ -1,7 +1,8 @@
 //! A case: instructions that are not yet encoded, and what they start from.
 
-use super::shared::{BASE, HLT, Patch};
-use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction};
+use super::mode::Mode;
+use super::shared::{HLT, Patch};
+use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, OpKind};
 use isa::registers::Registers;
 
 /// An instruction before it has an address.
@@ -27,6 +28,7 @@ pub(crate) enum Content {
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) drafts: Vec<Draft>,
+    pub(crate) mode: Mode,
     /// The address of the first instruction.
     pub(crate) start: u64,
     pub(crate) registers: Registers,
@@ -40,6 +42,7 @@ pub(crate) struct Case {
 pub(crate) struct Program {
     /// The instructions as they are decoded.
     pub(crate) instructions: Vec<Instruction>,
+    pub(crate) mode: Mode,
     pub(crate) start: u64,
     /// Instructions, and HLT.
     pub(crate) bytes: Vec<u8>,
@@ -93,7 +96,8 @@ impl Case {
             addresses.push(next);
         })?;
         let mut bytes = self.encode(|target| addresses[target], &mut |_, _| ())?;
-        let instructions = Decoder::with_ip(64, &bytes, self.start, DecoderOptions::NONE).iter().collect();
+        let instructions =
+            Decoder::with_ip(self.mode.bits(), &bytes, self.start, DecoderOptions::NONE).iter().collect();
         bytes.push(HLT);
         let mut registers = self.registers;
         registers.rip = self.start;
@@ -105,25 +109,42 @@ impl Case {
                 Content::Number { value, bytes } => (value, bytes),
                 Content::AddressOf(target) => (addresses[target], 8),
             };
-            Patch { offset: u32::try_from(address - BASE).unwrap_or(0), bytes, value }
+            Patch { offset: u32::try_from(address - self.mode.base()).unwrap_or(0), bytes, value }
         });
-        Some(Program { instructions, start: self.start, bytes, registers, patches: patches.collect() })
+        Some(Program {
+            instructions,
+            mode: self.mode,
+            start: self.start,
+            bytes,
+            registers,
+            patches: patches.collect(),
+        })
     }
 
     fn encode(&self, address: impl Fn(usize) -> u64, each: &mut dyn FnMut(usize, usize)) -> Option<Vec<u8>> {
-        let mut encoder = Encoder::new(64);
+        let mut encoder = Encoder::new(self.mode.bits());
         let mut rip = self.start;
         for (number, draft) in self.drafts.iter().enumerate() {
             let mut instruction = draft.instruction;
             if let Some(target) = draft.target {
                 // The first pass wants lengths only: a short branch reaches itself from anywhere.
                 let target = address(target);
-                instruction.set_near_branch64(if target == self.start { rip } else { target });
+                set_target(&mut instruction, if target == self.start { rip } else { target });
             }
             let length = encoder.encode(&instruction, rip).ok()?;
             each(number, length);
             rip += length as u64;
         }
         Some(encoder.take_buffer())
+    }
+}
+
+/// Sets the target of a near branch of any operand size.
+#[allow(clippy::cast_possible_truncation, reason = "code is below 64 KiB where offsets have 16 bits")]
+pub(crate) fn set_target(instruction: &mut Instruction, target: u64) {
+    match instruction.op0_kind() {
+        OpKind::NearBranch16 => instruction.set_near_branch16(target as u16),
+        OpKind::NearBranch32 => instruction.set_near_branch32(target as u32),
+        _ => instruction.set_near_branch64(target),
     }
 }

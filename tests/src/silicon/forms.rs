@@ -1,8 +1,8 @@
 //! Every form that the engine computes, from the tables of iced-x86.
 
-use super::draft::Draft;
+use super::draft::{Draft, set_target};
+use super::mode::Mode;
 use super::plan::Plan;
-use super::shared::DATA;
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, Encoder, EncodingKind, Instruction, Mnemonic,
     OpCodeOperandKind as K, OpKind, Register,
@@ -26,11 +26,16 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     /// What the engine computes and this host has.
-    pub(crate) fn of_host() -> Self {
+    pub(crate) fn of_host(mode: Mode) -> Self {
         let mut catalogue = Self { forms: Vec::new(), left_out: BTreeMap::new() };
-        for code in Code::values().filter(|code| code.op_code().mode64()) {
+        let exists = |code: &Code| match mode {
+            Mode::Bits64 => code.op_code().mode64(),
+            Mode::Bits32 => code.op_code().mode32(),
+            Mode::Bits16 => code.op_code().mode16(),
+        };
+        for code in Code::values().filter(exists) {
             for form in forms_of(code) {
-                match judge(form) {
+                match judge(form, mode) {
                     Judgement::Generated => catalogue.forms.push(form),
                     Judgement::LeftOut(reason) => {
                         catalogue.left_out.insert(code, reason);
@@ -73,19 +78,20 @@ fn is_memory(kind: K) -> bool {
 /// Operands with which one attempt fails (AH with REX, an exchange of RAX with itself) are followed by others.
 const ATTEMPTS: u64 = 16;
 
-fn judge(form: Form) -> Judgement {
-    let built = build(form, &mut Plan::simple(0));
-    let scope = built.as_ref().map_or(Scope::Unmodelled, |draft| scope::of(&draft.instruction));
+fn judge(form: Form, mode: Mode) -> Judgement {
+    let built = build(form, &mut Plan::simple(0, mode));
+    let scope =
+        built.as_ref().map_or(Scope::Unmodelled, |draft| scope::of_in(mode.code(), &draft.instruction));
     if scope != Scope::Computed {
         return Judgement::OutOfScope;
     }
-    if let Some(reason) = exclusion(form.code) {
+    if let Some(reason) = exclusion(form.code, mode) {
         return Judgement::LeftOut(reason);
     }
-    let mut attempts = (0..ATTEMPTS).map(|seed| build_exact(form, &mut Plan::simple(seed)));
+    let mut attempts = (0..ATTEMPTS).map(|seed| build_exact(form, &mut Plan::simple(seed, mode)));
     match attempts.find_map(|draft| draft) {
         Some(_) => Judgement::Generated,
-        None => Judgement::LeftOut("in 64-bit mode its bytes are another code"),
+        None => Judgement::LeftOut("in this mode its bytes are another code"),
     }
 }
 
@@ -93,17 +99,27 @@ fn judge(form: Form) -> Judgement {
 pub(crate) fn build_exact(form: Form, plan: &mut Plan) -> Option<Draft> {
     let draft = build(form, plan)?;
     let mut instruction = draft.instruction;
+    let (bits, start) = (plan.mode.bits(), plan.mode.data());
     if draft.target.is_some() {
-        instruction.set_near_branch64(DATA);
+        set_target(&mut instruction, start);
     }
-    let mut encoder = Encoder::new(64);
-    encoder.encode(&instruction, DATA).ok()?;
+    let mut encoder = Encoder::new(bits);
+    encoder.encode(&instruction, start).ok()?;
     let bytes = encoder.take_buffer();
-    let decoded = Decoder::with_ip(64, &bytes, DATA, DecoderOptions::NONE).decode();
+    let decoded = Decoder::with_ip(bits, &bytes, start, DecoderOptions::NONE).decode();
     (decoded.code() == form.code && decoded.len() == bytes.len()).then_some(draft)
 }
 
-fn exclusion(code: Code) -> Option<&'static str> {
+fn exclusion(code: Code, mode: Mode) -> Option<&'static str> {
+    if mode == Mode::Bits32 && is_short_branch(code) {
+        return Some("its target has 16 bits, and there is no code");
+    }
+    if is_selector_push(code) {
+        return Some("AMD's processors store 32 bits, Intel's 16");
+    }
+    if mode != Mode::Bits64 && loads_segment(code) {
+        return Some("loads a segment register");
+    }
     if code.mnemonic() == Mnemonic::Hlt {
         return Some("ends every sequence");
     }
@@ -120,6 +136,32 @@ fn exclusion(code: Code) -> Option<&'static str> {
         return Some("the host lacks it");
     }
     None
+}
+
+/// PUSH of a segment register with a 32-bit operand.
+fn is_selector_push(code: Code) -> bool {
+    let pushes = matches!(code, Code::Pushd_ES | Code::Pushd_CS | Code::Pushd_SS | Code::Pushd_DS);
+    pushes || matches!(code, Code::Pushd_FS | Code::Pushd_GS)
+}
+
+/// Whether a near branch truncates its target to 16 bits.
+fn is_short_branch(code: Code) -> bool {
+    matches!(code, Code::Retnw | Code::Retnw_imm16 | Code::Call_rm16 | Code::Jmp_rm16)
+        || code.op_code().op_kinds().iter().any(|kind| matches!(kind, K::br16_1 | K::br16_2))
+}
+
+fn loads_segment(code: Code) -> bool {
+    let first = code.op_code().op_kind(0);
+    let writes = code.op_code().op_count() > 0
+        && matches!(first, K::seg_reg | K::es | K::cs | K::ss | K::ds | K::fs | K::gs)
+        && code.mnemonic() != Mnemonic::Push;
+    let far = matches!(code.mnemonic(), Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs)
+        || matches!(code.mnemonic(), Mnemonic::Lss | Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd)
+        || code.is_jmp_far()
+        || code.is_jmp_far_indirect()
+        || code.is_call_far()
+        || code.is_call_far_indirect();
+    writes || far
 }
 
 fn host_has(feature: CpuidFeature) -> bool {
@@ -172,12 +214,13 @@ fn operand(
         instruction.set_op_kind(number, OpKind::Memory);
         plan.memory(instruction, kind == K::mem_offs);
     } else if let Some((first, count)) = register_range(kind) {
+        let count = if plan.mode == Mode::Bits64 || kind == K::seg_reg { count } else { count.min(8) };
         let chosen = plan.register(number, first, count);
         instruction.set_op_register(number, chosen);
     } else if let Some(register) = fixed_register(kind) {
         instruction.set_op_register(number, register);
-    } else if matches!(kind, K::br64_1 | K::br64_4) {
-        instruction.set_op_kind(number, OpKind::NearBranch64);
+    } else if let Some(branch) = branch_kind(kind) {
+        instruction.set_op_kind(number, branch);
         *target = Some(plan.target());
     } else if is_memory(kind) {
         plan.string_memory(instruction, number, kind);
@@ -185,6 +228,15 @@ fn operand(
         immediate(instruction, number, kind, plan)?;
     }
     Some(())
+}
+
+fn branch_kind(kind: K) -> Option<OpKind> {
+    Some(match kind {
+        K::br16_1 | K::br16_2 => OpKind::NearBranch16,
+        K::br32_1 | K::br32_4 => OpKind::NearBranch32,
+        K::br64_1 | K::br64_4 => OpKind::NearBranch64,
+        _ => return None,
+    })
 }
 
 /// The first register of a kind and how many there are.
@@ -209,6 +261,10 @@ fn fixed_register(kind: K) -> Option<Register> {
         K::dx => Register::DX,
         K::eax => Register::EAX,
         K::rax => Register::RAX,
+        K::es => Register::ES,
+        K::cs => Register::CS,
+        K::ss => Register::SS,
+        K::ds => Register::DS,
         K::fs => Register::FS,
         K::gs => Register::GS,
         _ => return None,

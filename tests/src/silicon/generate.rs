@@ -2,9 +2,10 @@
 
 use super::draft::{Case, Content, Draft};
 use super::forms::{self, Catalogue, Form};
+use super::mode::Mode;
 use super::plan::Plan;
 use super::random::Random;
-use super::shared::{BASE, CODE_SIZE, DATA, END, HLT, SIZE};
+use super::shared::{CODE_SIZE, HLT, SIZE};
 use iced_x86::{Mnemonic, OpCodeOperandKind as K, Register};
 use isa::registers::{Gpr, Registers, X87};
 
@@ -17,6 +18,7 @@ const ATTEMPTS: usize = 16;
 /// Chooses forms and values.
 pub(crate) struct Generator {
     pub(crate) catalogue: Catalogue,
+    mode: Mode,
     /// Register-only arithmetic, whose flags the engine may leave out when they are overwritten.
     arithmetic: Vec<Form>,
     /// Jcc, before which a comparison may become one with it.
@@ -35,12 +37,12 @@ pub(crate) fn pristine(seed: u64) -> Vec<u8> {
 }
 
 impl Generator {
-    pub(crate) fn new() -> Self {
-        let catalogue = Catalogue::of_host();
+    pub(crate) fn new(mode: Mode) -> Self {
+        let catalogue = Catalogue::of_host(mode);
         let select = |wanted: fn(&Form) -> bool| catalogue.forms.iter().copied().filter(wanted).collect();
         let arithmetic = select(|form| !form.in_memory && is_arithmetic(form.code.mnemonic()));
         let jumps = select(|form| form.code.is_jcc_short_or_near());
-        Self { catalogue, arithmetic, jumps, next_focus: 0 }
+        Self { catalogue, mode, arithmetic, jumps, next_focus: 0 }
     }
 
     /// The next case: every form has its turn.
@@ -52,8 +54,8 @@ impl Generator {
 
     fn case_of(&self, focus: Form, mut random: Random) -> Case {
         let forms = self.choose_forms(focus, &mut random);
-        let registers = registers(&mut random);
-        let mut plan = Plan::new(random, registers, forms.len());
+        let registers = registers(&mut random, self.mode);
+        let mut plan = Plan::new(random, self.mode, registers, forms.len());
         prepare(&mut plan, &forms);
         let mut contents = Vec::new();
         let mut code_registers = Vec::new();
@@ -66,10 +68,11 @@ impl Generator {
             }
             plan.advance();
         }
-        let start = start(&mut plan.random);
-        contents.retain(|&(address, _)| (DATA..END - 8).contains(&address));
+        let start = start(&mut plan.random, self.mode);
+        contents.retain(|&(address, _)| (self.mode.data()..self.mode.end() - 8).contains(&address));
         contents.truncate(16);
-        let mut case = Case { drafts, start, registers: plan.registers, code_registers, contents };
+        let mode = self.mode;
+        let mut case = Case { drafts, mode, start, registers: plan.registers, code_registers, contents };
         // A form without operands that can be encoded here leaves the sequence shorter.
         case.truncate(case.drafts.len());
         case
@@ -104,19 +107,23 @@ fn is_arithmetic(mnemonic: Mnemonic) -> bool {
 }
 
 /// Mostly at the start of the code, sometimes so that it crosses into the second page.
-fn start(random: &mut Random) -> u64 {
+fn start(random: &mut Random, mode: Mode) -> u64 {
     match random.below(4) {
-        0 => BASE + 0x1000 - random.below(80),
-        _ => BASE + random.below(0x40),
+        0 => mode.base() + 0x1000 - random.below(80),
+        _ => mode.base() + random.below(0x40),
     }
 }
 
-fn registers(random: &mut Random) -> Registers {
+fn registers(random: &mut Random, mode: Mode) -> Registers {
     let direction = if random.chance(15) { 0x400 } else { 0 };
-    let bases = super::child::has_bases();
+    let bases = super::child::has_bases() && mode == Mode::Bits64;
     let base = |random: &mut Random| if bases { random.below(0x8000) } else { 0 };
     Registers {
-        gpr: core::array::from_fn(|_| random.integer()),
+        gpr: core::array::from_fn(|number| match mode {
+            Mode::Bits64 => random.integer(),
+            _ if number < 8 => random.integer() & 0xffff_ffff,
+            _ => 0,
+        }),
         rip: 0,
         rflags: random.next() & 0x8d5 | 0x202 | direction,
         fs_base: base(random),
@@ -164,10 +171,12 @@ fn prepare(plan: &mut Plan, forms: &[Form]) {
         let sign = plan.random.pick(&[0, 0, 1, u64::MAX]);
         plan.registers.gpr[Gpr::Rdx as usize] = sign;
         plan.registers.gpr[Gpr::Rax as usize] = plan.random.next() >> plan.random.below(64);
+        plan.narrow();
     }
     if mnemonic(&[Mnemonic::Pcmpestri, Mnemonic::Pcmpestrm, Mnemonic::Pcmpestri64, Mnemonic::Pcmpestrm64]) {
         plan.registers.gpr[Gpr::Rax as usize] = plan.random.below(40).wrapping_sub(20);
         plan.registers.gpr[Gpr::Rdx as usize] = plan.random.below(40).wrapping_sub(20);
+        plan.narrow();
     }
 }
 
@@ -193,7 +202,7 @@ fn aim(
 
 /// Puts into memory what makes comparisons equal and control words valid, now and then.
 fn fill_operand(form: Form, plan: &mut Plan, contents: &mut Vec<(u64, Content)>) {
-    if form.code.mnemonic() == Mnemonic::Popf || form.code.mnemonic() == Mnemonic::Popfq {
+    if matches!(form.code.mnemonic(), Mnemonic::Popf | Mnemonic::Popfd | Mnemonic::Popfq) {
         let value = plan.random.next() & if plan.random.chance(80) { 0x24_4ed5 } else { u64::MAX };
         contents.push((plan.registers.gpr[Gpr::Rsp as usize], Content::Number { value, bytes: 8 }));
     }

@@ -10,7 +10,8 @@
 //! VMXSIM_CASES=1010000 VMXSIM_SEED=1 cargo test --release -p vmxsim-tests silicon -- --nocapture
 //! ```
 //!
-//! Another seed gives other cases.
+//! Another seed gives other cases. Sequences of 32-bit and of 16-bit code run in compatibility mode (`mode`), where the
+//! host's kernel allows it.
 //!
 //! # Where processors may differ
 //!
@@ -40,6 +41,7 @@ mod defined;
 mod draft;
 mod forms;
 mod generate;
+mod mode;
 mod model;
 mod outcome;
 mod plan;

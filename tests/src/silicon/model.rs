@@ -71,18 +71,24 @@ impl<M: Machine> Model<M> {
         }
         let flat = self.machine.flat();
         flat.state = State::from(&program.registers);
+        program.mode.enter(&mut flat.state);
         let memory = flat.memory_mut();
         for patch in &program.patches {
             let (offset, bytes) = (patch.offset as usize, patch.bytes as usize);
             memory[offset..offset + bytes].copy_from_slice(&patch.value.to_le_bytes()[..bytes]);
         }
-        let offset = usize::try_from(program.start - BASE).unwrap_or(0);
+        let offset = usize::try_from(program.start - program.mode.base()).unwrap_or(0);
         memory[offset..offset + program.bytes.len()].copy_from_slice(&program.bytes);
     }
 
     /// Executes at most `budget` instructions.
     pub(crate) fn step(&mut self, budget: u64) -> Run {
-        self.cache.run(&mut self.machine, budget)
+        let mut run = self.cache.run(&mut self.machine, budget);
+        while run.stop == Some(Stop::Done) {
+            let rest = self.cache.run(&mut self.machine, budget - run.executed);
+            run = Run { executed: run.executed + rest.executed, ..rest };
+        }
+        run
     }
 
     /// Executes a program to its end.

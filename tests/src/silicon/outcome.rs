@@ -67,8 +67,8 @@ fn is_canonical(address: u64) -> bool {
 /// How an end is compared.
 ///
 /// - The flat machine has no canonical addresses: its page fault outside them is #GP(0) or #SS(0).
-/// - #SS(0) comes only from such an address; of faults in one class any may come first (SDM Vol. 3A, table 7-2), here
-///   before the #GP(0) of an operand that is also misaligned.
+/// - Of faults in one class any may come first (SDM Vol. 3A, table 7-2): #SS(0) of the place of an operand, or #GP(0)
+///   because it is also misaligned.
 /// - Linux says of kernel addresses that they are present.
 /// - Of an FXSAVE area on two pages any byte may be the one that is missing.
 /// - HLT is refused at user level, which the flat machine does not know.
@@ -86,7 +86,7 @@ pub(crate) fn same_end(at: Option<&Instruction>, processor: &End, engine: &End) 
     let same_address = distance == 0 || (restores_area && distance < 512);
     match (vector, found) {
         (12 | 13, 14) => *error_code == 0 && !is_canonical(*found_address),
-        (12, 13) => *error_code == 0 && *found_code == 0,
+        (12, 13) | (13, 12) => *error_code == 0 && *found_code == 0,
         (14, 14) if *found_address >> 47 != 0 => same_address && error_code & !1 == *found_code,
         (14, 14) => same_address && error_code == found_code,
         _ => processor == engine,

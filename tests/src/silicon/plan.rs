@@ -1,8 +1,8 @@
 //! How operands are chosen: registers that hold addresses, memory operands that reach the data, prefixes.
 
 use super::forms::Form;
+use super::mode::Mode;
 use super::random::Random;
-use super::shared::{BASE, DATA, END};
 use iced_x86::{Code, Instruction, Mnemonic, OpCodeOperandKind as K, OpKind, Register};
 use isa::registers::{Gpr, Registers};
 
@@ -21,10 +21,14 @@ const POINTERS: [Gpr; 11] = [
     Gpr::Rsi,
 ];
 
+/// The same where there are eight registers, as far as 16-bit addresses can have them.
+const FEW_POINTERS: [Gpr; 4] = [Gpr::Rbx, Gpr::Rbp, Gpr::Rsi, Gpr::Rdi];
+
 /// The choices of one case.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) random: Random,
+    pub(crate) mode: Mode,
     pub(crate) registers: Registers,
     /// Registers that hold addresses of data.
     pointers: Vec<usize>,
@@ -40,15 +44,21 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The plan with which a form is tried once.
-    pub(crate) fn simple(seed: u64) -> Self {
-        Self::new(Random(seed), Registers::default(), 1)
+    pub(crate) fn simple(seed: u64, mode: Mode) -> Self {
+        Self::new(Random(seed), mode, Registers::default(), 1)
     }
 
     /// A plan for `length` instructions.
-    pub(crate) fn new(mut random: Random, registers: Registers, length: usize) -> Self {
-        let index = POINTERS[random.index(POINTERS.len())] as usize;
+    pub(crate) fn new(mut random: Random, mode: Mode, registers: Registers, length: usize) -> Self {
+        let (pointers, indices): (&[Gpr], &[Gpr]) = match mode {
+            Mode::Bits64 => (&POINTERS, &POINTERS),
+            Mode::Bits32 => (&FEW_POINTERS, &FEW_POINTERS),
+            Mode::Bits16 => (&FEW_POINTERS, &[Gpr::Rsi, Gpr::Rdi]),
+        };
+        let index = random.pick(indices) as usize;
         let mut plan = Self {
             random,
+            mode,
             registers,
             pointers: Vec::new(),
             index,
@@ -57,15 +67,22 @@ impl Plan {
             form: None,
             operand: None,
         };
-        plan.registers.gpr[index] = plan.random.below(24).wrapping_sub(8);
+        plan.registers.gpr[index] = plan.random.below(24).wrapping_sub(8) & mode.mask();
         for _ in 0..2 {
-            let pointer = POINTERS[plan.random.index(POINTERS.len())] as usize;
+            let pointer = plan.random.pick(pointers) as usize;
             if pointer != index {
                 plan.point(pointer);
             }
         }
         plan.registers.gpr[Gpr::Rsp as usize] = plan.stack();
         plan
+    }
+
+    /// Makes values that were chosen for 64-bit registers those of 32-bit ones outside 64-bit mode.
+    pub(crate) fn narrow(&mut self) {
+        if self.mode != Mode::Bits64 {
+            self.registers.gpr.iter_mut().for_each(|value| *value &= 0xffff_ffff);
+        }
     }
 
     /// Lets a register point to data.
@@ -75,9 +92,9 @@ impl Plan {
     }
 
     fn stack(&mut self) -> u64 {
-        let middle = DATA + 0x1000 + 8 * self.random.below(0x1600);
+        let middle = self.mode.data() + 0x1000 + 8 * self.random.below(0x1600);
         match self.random.below(20) {
-            0 => END - 8 * self.random.below(4),
+            0 => self.mode.end() - 8 * self.random.below(4),
             1 | 2 => middle + self.random.below(8),
             _ => middle,
         }
@@ -85,17 +102,19 @@ impl Plan {
 
     /// Where an operand of `bytes` bytes is: mostly aligned data, sometimes not, at a boundary, or outside.
     fn address(&mut self, bytes: u64) -> u64 {
-        let any = DATA + self.random.below(END - DATA - 64);
+        let (base, data, end) = (self.mode.base(), self.mode.data(), self.mode.end());
+        let any = data + self.random.below(end - data - 64);
         let alignment = bytes.next_power_of_two().clamp(1, 64);
-        match self.random.below(100) {
-            0 => END - self.random.below(bytes + 1),
-            1 => END + self.random.below(0x1000),
-            2 => BASE - 1 - self.random.below(0x1000),
-            3 => BASE + self.random.below(0x2000),
-            4..8 => DATA + 0x1000 * (1 + self.random.below(12)) - self.random.below(bytes + 1),
+        let address = match self.random.below(100) {
+            0 => end - self.random.below(bytes + 1),
+            1 => end + self.random.below(0x1000),
+            2 => base.wrapping_sub(1 + self.random.below(0x1000)),
+            3 => base + self.random.below(0x2000),
+            4..8 => data + 0x1000 * (1 + self.random.below(12)) - self.random.below(bytes + 1),
             8..20 => any,
             _ => any & !(alignment - 1),
-        }
+        };
+        address & self.mode.mask()
     }
 
     pub(crate) fn begin(&mut self, form: Form) {
@@ -165,8 +184,10 @@ impl Plan {
             instruction.set_segment_prefix(segment);
         }
         if offset_only {
-            instruction.set_memory_displ_size(8);
+            instruction.set_memory_displ_size(self.mode.bits() / 8);
             instruction.set_memory_displacement64(address);
+        } else if self.mode == Mode::Bits16 && self.random.chance(70) {
+            self.short_addressing(instruction, address);
         } else {
             self.addressing(instruction, address);
         }
@@ -179,12 +200,13 @@ impl Plan {
     fn addressing(&mut self, instruction: &mut Instruction, address: u64) {
         let way = self.random.below(100);
         if way < 8 {
-            instruction.set_memory_base(Register::RIP);
-            instruction.set_memory_displ_size(8);
+            let long = self.mode == Mode::Bits64;
+            instruction.set_memory_base(if long { Register::RIP } else { Register::None });
+            instruction.set_memory_displ_size(if long { 8 } else { 4 });
             instruction.set_memory_displacement64(address);
             return;
         }
-        let narrow = way > 92;
+        let narrow = way > 92 || self.mode != Mode::Bits64;
         let (first, displacement_size) = if narrow { (Register::EAX, 4) } else { (Register::RAX, 8) };
         let mut rest = address;
         if way > 14 {
@@ -204,6 +226,26 @@ impl Plan {
         instruction.set_memory_displacement64(rest);
     }
 
+    /// The eight ways of 16-bit addresses: BX or BP, with or without SI or DI, one of these alone, or none.
+    fn short_addressing(&mut self, instruction: &mut Instruction, address: u64) {
+        let mut rest = address;
+        let base = if self.pointers.is_empty() { None } else { Some(self.random.pick(&self.pointers)) };
+        if let Some(base) = base {
+            instruction.set_memory_base(Register::AX + u32::try_from(base).unwrap_or(0));
+            rest = rest.wrapping_sub(self.registers.gpr[base]);
+        }
+        let takes_index = base.is_some_and(|base| base == Gpr::Rbx as usize || base == Gpr::Rbp as usize);
+        if takes_index && self.random.chance(50) {
+            instruction.set_memory_index(Register::AX + u32::try_from(self.index).unwrap_or(0));
+            rest = rest.wrapping_sub(self.registers.gpr[self.index]);
+        }
+        let rest = rest & 0xffff;
+        let byte = rest < 0x80 || rest >= 0xff80;
+        let is_absolute = base.is_none();
+        instruction.set_memory_displ_size(if byte && !is_absolute { 1 } else { 2 });
+        instruction.set_memory_displacement64(rest);
+    }
+
     fn pick_pointer(&mut self) -> usize {
         let stack = Gpr::Rsp as usize;
         if self.pointers.is_empty() || self.random.chance(8) {
@@ -215,23 +257,32 @@ impl Plan {
 
     /// Gives `instruction` an operand at RSI, RDI or RBX; all of them have one address size.
     pub(crate) fn string_memory(&mut self, instruction: &mut Instruction, operand: u32, kind: K) {
-        let narrow = match operand.checked_sub(1).map(|before| instruction.op_kind(before)) {
-            Some(OpKind::MemoryESEDI | OpKind::MemorySegESI) => true,
-            Some(OpKind::MemoryESRDI | OpKind::MemorySegRSI) => false,
-            _ => self.random.chance(12),
+        let bits = match operand.checked_sub(1).map(|before| instruction.op_kind(before)) {
+            Some(OpKind::MemoryESDI | OpKind::MemorySegSI) => 16,
+            Some(OpKind::MemoryESEDI | OpKind::MemorySegESI) => 32,
+            Some(OpKind::MemoryESRDI | OpKind::MemorySegRSI) => 64,
+            _ if self.random.chance(12) => 32,
+            _ => self.mode.bits(),
         };
-        let op_kind = match (kind, narrow) {
-            (K::seg_rSI, false) => OpKind::MemorySegRSI,
-            (K::seg_rSI, true) => OpKind::MemorySegESI,
-            (K::es_rDI, false) => OpKind::MemoryESRDI,
-            (K::es_rDI, true) => OpKind::MemoryESEDI,
-            (K::seg_rDI, false) => OpKind::MemorySegRDI,
-            (K::seg_rDI, true) => OpKind::MemorySegEDI,
+        let op_kind = match (kind, bits) {
+            (K::seg_rSI, 64) => OpKind::MemorySegRSI,
+            (K::seg_rSI, 32) => OpKind::MemorySegESI,
+            (K::seg_rSI, _) => OpKind::MemorySegSI,
+            (K::es_rDI, 64) => OpKind::MemoryESRDI,
+            (K::es_rDI, 32) => OpKind::MemoryESEDI,
+            (K::es_rDI, _) => OpKind::MemoryESDI,
+            (K::seg_rDI, 64) => OpKind::MemorySegRDI,
+            (K::seg_rDI, 32) => OpKind::MemorySegEDI,
+            (K::seg_rDI, _) => OpKind::MemorySegDI,
             _ => OpKind::Memory,
         };
         instruction.set_op_kind(operand, op_kind);
         if op_kind == OpKind::Memory {
-            instruction.set_memory_base(if narrow { Register::EBX } else { Register::RBX });
+            instruction.set_memory_base(match bits {
+                64 => Register::RBX,
+                32 => Register::EBX,
+                _ => Register::BX,
+            });
             instruction.set_memory_index(Register::AL);
         }
     }

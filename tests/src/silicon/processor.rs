@@ -4,7 +4,7 @@
 use super::child;
 use super::draft::Program;
 use super::outcome::{End, Outcome};
-use super::shared::{self, BASE, BATCH, CODE_SIZE, HLT, Input, Output, Patch, SIZE, Shared};
+use super::shared::{self, BATCH, CODE_SIZE, HLT, Input, Output, Patch, SIZE, Shared};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use isa::registers::Registers;
@@ -218,7 +218,9 @@ fn input_of(program: &Program) -> Input {
     for (place, patch) in patches.iter_mut().zip(&program.patches) {
         *place = *patch;
     }
-    debug_assert!(program.patches.len() <= patches.len() && program.start - BASE < SIZE as u64);
+    let offset = program.start - program.mode.base();
+    debug_assert!(program.patches.len() <= patches.len() && offset < SIZE as u64);
+    let selectors = program.mode.selectors();
     Input {
         gpr: registers.gpr,
         rip: registers.rip,
@@ -226,8 +228,9 @@ fn input_of(program: &Program) -> Input {
         fs_base: registers.fs_base,
         gs_base: registers.gs_base,
         image: shared::image(registers),
-        code_offset: u32::try_from(program.start - BASE).unwrap_or(0),
+        code_offset: u32::try_from(offset).unwrap_or(0),
         code_bytes: u32::try_from(program.bytes.len()).unwrap_or(0),
+        selectors: [selectors.code, selectors.stack, selectors.data],
         code,
         patches,
     }

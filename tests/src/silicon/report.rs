@@ -44,7 +44,7 @@ fn simplifications() -> Vec<Simplification> {
         Box::new(|case| case.registers.rflags = 0x202),
         Box::new(|case| case.registers.mxcsr = 0x1f80),
         Box::new(|case| case.registers.mxcsr &= !0x3f),
-        Box::new(|case| case.start = BASE),
+        Box::new(|case| case.start = case.mode.base()),
     ];
     for number in 0..16 {
         all.push(Box::new(move |case| case.registers.gpr[number] = 0));
@@ -87,8 +87,8 @@ fn inputs(text: &mut String, trimmed: &Trimmed, pristine: &[u8]) {
     for instruction in &trimmed.program.instructions {
         if let Some((address, bytes)) = defined::memory_operand(instruction, registers) {
             let bytes = bytes.clamp(1, 32);
-            if defined::is_data(address, bytes) {
-                let from = usize::try_from(address - BASE).unwrap_or(0);
+            if defined::is_data(trimmed.program.mode, address, bytes) {
+                let from = usize::try_from(address - trimmed.program.mode.base()).unwrap_or(0);
                 let content = &pristine[from..from + usize::try_from(bytes).unwrap_or(0)];
                 let _ = writeln!(text, "  [{address:#x}]={content:02x?} before patches");
             } else {

@@ -15,8 +15,6 @@ pub(crate) const SIZE: usize = 0x1_0000;
 pub(crate) const CODE_SIZE: usize = 0x2000;
 /// The first address of data.
 pub(crate) const DATA: u64 = BASE + CODE_SIZE as u64;
-/// The address after the area.
-pub(crate) const END: u64 = BASE + SIZE as u64;
 /// Most cases of one round trip.
 pub(crate) const BATCH: usize = 256;
 /// Most lines of one round trip.
@@ -51,6 +49,8 @@ pub(crate) struct Input {
     pub(crate) image: [u8; IMAGE],
     pub(crate) code_offset: u32,
     pub(crate) code_bytes: u32,
+    /// Selectors of CS, of SS, and of DS and ES.
+    pub(crate) selectors: [u16; 3],
     pub(crate) code: [u8; 160],
     pub(crate) patches: [Patch; 16],
 }

@@ -4,6 +4,7 @@
 use super::agreement::{Sides, Tally};
 use super::draft::{Case, Draft};
 use super::generate::{self, Generator};
+use super::mode::Mode;
 use super::outcome::End;
 use super::shared::{BASE, BATCH};
 use iced_x86::{Code, Instruction};
@@ -35,7 +36,34 @@ fn sides() -> Option<Sides> {
 
 #[test]
 fn random_sequences_agree_with_the_processor() {
-    let Some(sides) = sides() else { return };
+    compare(Mode::Bits64);
+}
+
+#[test]
+fn random_sequences_of_32_bit_code_agree_with_the_processor() {
+    compare(Mode::Bits32);
+}
+
+#[test]
+fn random_sequences_of_16_bit_code_agree_with_the_processor() {
+    compare(Mode::Bits16);
+}
+
+/// Whether the host executes code of this mode.
+fn runs(sides: &mut Sides, mode: Mode) -> bool {
+    let program = Case { mode, start: mode.base(), ..case_of(&[(Instruction::with(Code::Cld), None)]) };
+    let end = sides.processor.run(&[&program.lay_out().unwrap()]).remove(0).end;
+    if end != End::Completed {
+        println!("skipped, this host does not execute code of {mode:?} in a process: {end:?}");
+    }
+    end == End::Completed
+}
+
+fn compare(mode: Mode) {
+    let Some(mut sides) = sides() else { return };
+    if !runs(&mut sides, mode) {
+        return;
+    }
     let batches = number("VMXSIM_CASES").unwrap_or(QUICK).div_ceil(BATCH as u64);
     let config = Config {
         cases: u32::try_from(batches).unwrap_or(u32::MAX),
@@ -45,7 +73,7 @@ fn random_sequences_agree_with_the_processor() {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number("VMXSIM_SEED").unwrap_or(0).to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-    let everything = RefCell::new((sides, Generator::new(), Tally::default()));
+    let everything = RefCell::new((sides, Generator::new(mode), Tally::default()));
     // A batch shrinks its own cases, so proptest is to choose the seeds only.
     let result = TestRunner::new_with_rng(config, rng).run(&any::<u64>().no_shrink(), |seed| {
         let (sides, generator, tally) = &mut *everything.borrow_mut();
@@ -88,6 +116,7 @@ fn describe(generator: &Generator, tally: &Tally) {
 fn case_of(instructions: &[(Instruction, Option<usize>)]) -> Case {
     Case {
         drafts: instructions.iter().map(|&(instruction, target)| Draft { instruction, target }).collect(),
+        mode: Mode::Bits64,
         start: BASE,
         registers: Registers::default(),
         code_registers: Vec::new(),

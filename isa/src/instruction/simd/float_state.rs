@@ -6,11 +6,12 @@
 //!   processors do so only while an x87 exception is pending. The processors that update FDP only for x87 exceptions
 //!   (CPUID.07H:EBX[6]) are not modelled. FCS and FDS are stored as 0 (CPUID.07H:EBX[13]) and not restored.
 //! - Bytes 416 to 511 of the area, which the manual leaves to software or reserves, are not touched.
-//! - CR0.TS, CR0.EM and EFER.FFXSR are taken to be 0.
+//! - EFER.FFXSR is taken to be 0.
 
 use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
+use crate::mode::CodeSize;
 use crate::operand::{Memory, Source};
 use crate::record::{Handler, Record};
 use crate::registers::X87;
@@ -21,7 +22,10 @@ use iced_x86::Mnemonic;
 /// The writable bits of MXCSR, as FXSAVE stores them in MXCSR_MASK (SDM Vol. 1, 11.6.6).
 const MXCSR_MASK: u32 = 0xffff;
 
-/// Bytes of the FXSAVE area that are stored; 96 more are for software.
+/// Bytes of the FXSAVE area.
+const OPERAND: usize = 512;
+
+/// Bytes of it that are stored; the others are for software.
 pub(crate) const AREA: usize = 416;
 
 /// Where the last 16 bytes of the operand are; they are accessed although nothing is in them.
@@ -105,8 +109,13 @@ impl Pointers for Promoted {
 
 /// The address of the area.
 fn area<C: Cpu>(cpu: &C, record: &Record<C>, kind: AccessKind) -> Result<LinearAddress, Stopped> {
-    let at = record.linear_address(cpu.state(), AREA, kind)?;
+    let at = record.linear_address(cpu.state(), OPERAND, kind)?;
     if at.0.is_multiple_of(16) { Ok(at) } else { Err(Stop::GENERAL_PROTECTION.into()) }
+}
+
+/// XMM8 to XMM15 are saved and restored in 64-bit mode only (SDM Vol. 1, 10.5.1).
+fn xmm_registers(state: &State) -> usize {
+    if state.code_size() == CodeSize::Bits64 { 16 } else { 8 }
 }
 
 /// The first and the last bytes of the operand are tried before any is written: the area is on two pages at most, so a
@@ -117,7 +126,8 @@ fn save<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stop
     let image = image::<P>(cpu.state());
     cpu.modify::<u128>(at, |_, old| old)?;
     cpu.modify::<u128>(at.add(LAST), |_, old| old)?;
-    for (number, chunk) in image.chunks_exact(16).enumerate().rev() {
+    let stored = 160 + 16 * xmm_registers(cpu.state());
+    for (number, chunk) in image[..stored].chunks_exact(16).enumerate().rev() {
         cpu.write(at.add(16 * number as u64), u128::from_le_slice(chunk))?;
     }
     Ok(())
@@ -134,7 +144,8 @@ pub(crate) fn image<P: Pointers>(state: &State) -> [u8; AREA] {
     image[16..24].copy_from_slice(&P::pack(x87.data_pointer).to_le_bytes());
     image[24..28].copy_from_slice(&state.mxcsr.to_le_bytes());
     image[28..32].copy_from_slice(&MXCSR_MASK.to_le_bytes());
-    for (place, register) in image[32..].chunks_exact_mut(16).zip(x87.st.iter().chain(&state.xmm)) {
+    let xmm = &state.xmm[..xmm_registers(state)];
+    for (place, register) in image[32..].chunks_exact_mut(16).zip(x87.st.iter().chain(xmm)) {
         place.copy_from_slice(&register.to_le_bytes());
     }
     image
@@ -151,7 +162,8 @@ fn restore<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), S
     let state = cpu.state_mut();
     set_mxcsr(state, mxcsr);
     state.x87 = x87::<P>(&image);
-    for (register, chunk) in state.xmm.iter_mut().zip(image[160..].chunks_exact(16)) {
+    let count = xmm_registers(state);
+    for (register, chunk) in state.xmm[..count].iter_mut().zip(image[160..].chunks_exact(16)) {
         *register = u128::from_le_slice(chunk);
     }
     Ok(())

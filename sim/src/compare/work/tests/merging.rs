@@ -51,7 +51,7 @@ impl Machine {
                 let (linear, host_physical) = (address.page(), HostPhysicalAddress(address.page().0));
                 let (size, rights, scope) = (PageSize::Size4K, Rights::all(), Scope::Pcid);
                 let translation =
-                    Translation { linear, host_physical, size, guest_size: size, rights, scope };
+                    Translation { linear, host_physical, size, guest_size: size.into(), rights, scope };
                 self.tlb.insert(address, kind, translation);
                 3
             }

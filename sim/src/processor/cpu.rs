@@ -1,0 +1,183 @@
+//! The processor as the meaning of instructions sees it.
+
+use super::{Outside, Processor, SHORT_RUN};
+use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
+use isa::cpu::{Cpu, Stopped, TranslationChange};
+use isa::record::Record;
+use isa::state::State;
+use isa::width::Scalar;
+
+impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
+    const OBSERVED: bool = OBSERVED;
+
+    #[inline(always)]
+    fn state(&self) -> &State {
+        &self.state
+    }
+
+    #[inline(always)]
+    fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    #[inline(always)]
+    fn read<S: Scalar>(&mut self, at: LinearAddress) -> Result<S, Stopped> {
+        match self.memory.read(at) {
+            Ok(value) => Ok(value),
+            Err(fault) => self.read_elsewhere(at, fault),
+        }
+    }
+
+    #[inline(always)]
+    fn write<S: Scalar>(&mut self, at: LinearAddress, value: S) -> Result<(), Stopped> {
+        match self.memory.write(at, value) {
+            Ok(()) => Ok(()),
+            Err(fault) => self.write_elsewhere(at, value, fault),
+        }
+    }
+
+    #[inline(always)]
+    fn modify<S: Scalar>(
+        &mut self,
+        at: LinearAddress,
+        compute: impl FnOnce(&mut State, S) -> S,
+    ) -> Result<(), Stopped> {
+        let mut compute = Some(compute);
+        let state = &mut self.state;
+        match self.memory.modify(at, |old| match compute.take() {
+            Some(compute) => compute(state, old),
+            None => old,
+        }) {
+            Ok(_) => Ok(()),
+            Err(fault) => match compute {
+                Some(compute) => self.modify_elsewhere(at, compute, fault),
+                None => Err(self.refused(fault)),
+            },
+        }
+    }
+
+    fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
+        self.memory.probe(at, AccessKind::Execute).map_err(|fault| self.refused(fault))
+    }
+
+    fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
+        // A fetch to this page has been translated, so it is in RAM.
+        let copied = self.memory.ram().copy_out(at, into);
+        debug_assert!(copied.is_ok(), "{copied:?}");
+    }
+
+    #[inline(always)]
+    fn fetch_epoch(&self) -> u64 {
+        self.memory.epoch()
+    }
+
+    fn code_cached(&mut self, page: HostPhysicalAddress) {
+        self.memory.mark_code(page);
+    }
+
+    fn code_dropped(&mut self, page: HostPhysicalAddress) {
+        self.memory.unmark_code(page);
+    }
+
+    fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
+        if count < SHORT_RUN {
+            return 0;
+        }
+        let Ok(source) = self.memory.run(from, AccessKind::Read, count) else { return 0 };
+        let Ok(target) = self.memory.run(to, AccessKind::Write, source.length) else { return 0 };
+        // Copying upward onto itself repeats what is in front: what is read must not have been written in this run.
+        let distance = target.host_physical.0.wrapping_sub(source.host_physical.0);
+        let bytes = if distance == 0 { target.length } else { target.length.min(distance) };
+        let bytes = bytes - bytes % element;
+        match self.memory.ram().copy_within(source.host_physical, target.host_physical, bytes) {
+            Ok(()) => bytes,
+            Err(_) => 0,
+        }
+    }
+
+    fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
+        if count < SHORT_RUN {
+            return 0;
+        }
+        let Ok(target) = self.memory.run(to, AccessKind::Write, count) else { return 0 };
+        let elements = target.length / S::BYTES as u64;
+        match self.memory.ram().fill(target.host_physical, pattern, elements) {
+            Ok(()) => elements * S::BYTES as u64,
+            Err(_) => 0,
+        }
+    }
+
+    fn read_as<S: Scalar>(
+        &mut self,
+        privilege: isa::cpu::Privilege,
+        at: LinearAddress,
+    ) -> Result<S, Stopped> {
+        self.with(privilege, |cpu| cpu.read(at))
+    }
+
+    fn write_as<S: Scalar>(
+        &mut self,
+        privilege: isa::cpu::Privilege,
+        at: LinearAddress,
+        value: S,
+    ) -> Result<(), Stopped> {
+        self.with(privilege, |cpu| cpu.write(at, value))
+    }
+
+    fn port_read(&mut self, port: u16, bytes: u8) -> Result<u32, Stopped> {
+        self.outside.port_read(&mut self.state, port, bytes)
+    }
+
+    fn port_write(&mut self, port: u16, bytes: u8, value: u32) -> Result<(), Stopped> {
+        self.outside.port_write(&mut self.state, port, bytes, value)
+    }
+
+    fn read_msr(&mut self, index: u32) -> Result<u64, Stopped> {
+        self.outside.read_msr(&mut self.state, index)
+    }
+
+    fn write_msr(&mut self, index: u32, value: u64) -> Result<(), Stopped> {
+        self.outside.write_msr(&mut self.state, index, value)
+    }
+
+    fn task_priority(&self) -> u8 {
+        self.outside.task_priority()
+    }
+
+    fn set_task_priority(&mut self, priority: u8) {
+        self.outside.set_task_priority(&mut self.state, priority);
+    }
+
+    fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
+        self.perform(change)
+    }
+
+    fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {
+        self.outside.cpuid(&self.state, leaf, subleaf)
+    }
+
+    fn time_stamp_counter(&mut self) -> Result<u64, Stopped> {
+        self.outside.time_stamp_counter(&self.state)
+    }
+
+    fn time_stamp_auxiliary(&mut self) -> Result<u32, Stopped> {
+        self.outside.time_stamp_auxiliary(&self.state)
+    }
+
+    fn random(&mut self) -> Result<u64, Stopped> {
+        self.outside.random()
+    }
+
+    #[inline(always)]
+    fn before(&mut self, record: &Record<Self>, rip: u64) -> Result<(), Stopped> {
+        self.memory.clear_reports();
+        self.fetch_lines(rip, record.length)
+    }
+
+    #[inline(always)]
+    fn after(&mut self, _: &Record<Self>) -> Result<(), Stopped> {
+        let Self { memory, outside, .. } = self;
+        outside.executed(memory.ram(), memory.context(), memory.reports());
+        Ok(())
+    }
+}

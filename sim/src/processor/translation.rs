@@ -1,0 +1,37 @@
+//! Changes of what linear addresses are translated with.
+
+use super::{Outside, Processor};
+use isa::cpu::{Stop, Stopped, TranslationChange};
+use mmu::operation::{Invpcid, Operation};
+
+impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
+    /// Does what hardware does at a change of control registers or at an invalidation.
+    pub(super) fn perform(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
+        let performed = self.translation.perform(self.memory.ram(), &operation(change));
+        if performed.refusal.is_some() {
+            return Err(Stop::GENERAL_PROTECTION.into());
+        }
+        for invalidation in performed.invalidations {
+            self.memory.invalidate(invalidation);
+        }
+        Ok(())
+    }
+}
+
+/// The operation of the manual that a change is.
+fn operation(change: &TranslationChange) -> Operation {
+    match *change {
+        TranslationChange::Cr0(value) => Operation::MovToCr0(value),
+        TranslationChange::Cr3(value) => Operation::MovToCr3(value),
+        TranslationChange::Cr4(value) => Operation::MovToCr4(value),
+        TranslationChange::Efer(value) => Operation::WrmsrEfer(value),
+        TranslationChange::TaskSwitch(cr3) => Operation::TaskSwitch { cr3 },
+        TranslationChange::Page(address) => Operation::Invlpg(address),
+        TranslationChange::Pcid { kind, pcid, address } => Operation::Invpcid(match kind {
+            0 => Invpcid::Address { pcid, address },
+            1 => Invpcid::Context { pcid },
+            2 => Invpcid::AllWithGlobals,
+            _ => Invpcid::AllButGlobals,
+        }),
+    }
+}
