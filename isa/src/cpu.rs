@@ -7,7 +7,7 @@ use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::event::{Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
-use crate::system::TaskSwitch;
+use crate::system::{Intercepted, TaskSwitch};
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -24,6 +24,10 @@ pub enum Stop {
     SoftwareInterrupt(u8),
     /// HLT.
     Halt,
+    /// MWAIT: RIP is to move past the instruction. The processor waits for a store to the line at
+    /// [`System::monitored`](crate::system::System::monitored) or for what ends HLT; where nothing is monitored it does
+    /// not wait.
+    Wait,
     /// An instruction that the engine knows and does not model.
     Unmodelled,
     /// A store to a page that holds decoded code: the engine drops the code and starts the instruction again.
@@ -224,6 +228,17 @@ pub trait Cpu: Sized {
     /// #GP(0) when the PDPTEs are refused.
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
         let _ = change;
+        Ok(())
+    }
+
+    /// An instruction that VMX non-root operation can intercept is about to have an effect. The faults that come first
+    /// have been checked.
+    ///
+    /// # Errors
+    /// The VM exit.
+    #[inline(always)]
+    fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
+        let _ = intercepted;
         Ok(())
     }
 

@@ -128,6 +128,12 @@ impl State {
         self.system.efer.contains(Efer::LMA)
     }
 
+    /// The bits of linear addresses that are translated: what is canonical now (SDM Vol. 3A, 3.3.7.1).
+    #[must_use]
+    pub fn current_linear_address_width(&self) -> u8 {
+        if self.system.cr4.contains(Cr4::LA57) { 57 } else { 48 }
+    }
+
     /// Whether the processor is in virtual-8086 mode.
     #[must_use]
     pub fn is_virtual_8086(&self) -> bool {

@@ -17,6 +17,7 @@ mod gate;
 mod general;
 mod miscellaneous;
 mod multiply;
+mod privileged;
 mod segment;
 mod shift;
 pub(crate) mod simd;
@@ -30,7 +31,7 @@ mod x87;
 pub fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     match C::LEVEL {
         Level::User => user(form),
-        Level::System => system::select(form).or_else(|| user(form)),
+        Level::System => privileged::select(form).or_else(|| system::select(form)).or_else(|| user(form)),
     }
 }
 

@@ -137,11 +137,11 @@ fn can_run<C: Cpu>(state: &State, record: &Record<C>) -> bool {
 }
 
 /// RSI, RDI or RCX in the address size of the instruction.
-fn address_register<C: Cpu>(state: &State, record: &Record<C>, slot: Slot) -> u64 {
+pub(super) fn address_register<C: Cpu>(state: &State, record: &Record<C>, slot: Slot) -> u64 {
     record.in_address_size(state.slot(slot))
 }
 
-fn set_address_register<C: Cpu>(state: &mut State, record: &Record<C>, slot: Slot, value: u64) {
+pub(super) fn set_address_register<C: Cpu>(state: &mut State, record: &Record<C>, slot: Slot, value: u64) {
     if record.modifiers.has_32_bit_address() {
         state.put(slot, u32::truncate(value));
     } else if record.modifiers.has_16_bit_address() {
@@ -151,7 +151,7 @@ fn set_address_register<C: Cpu>(state: &mut State, record: &Record<C>, slot: Slo
     }
 }
 
-fn step<C: Cpu>(state: &mut State, record: &Record<C>, slots: &[Slot], elements: u64, bytes: u64) {
+pub(super) fn step<C: Cpu>(state: &mut State, record: &Record<C>, slots: &[Slot], elements: u64, bytes: u64) {
     let distance = elements.wrapping_mul(bytes);
     for &slot in slots {
         let old = address_register(state, record, slot);
@@ -164,11 +164,11 @@ fn step<C: Cpu>(state: &mut State, record: &Record<C>, slots: &[Slot], elements:
 }
 
 /// The source is at RSI, in any segment; the destination at RDI, always in ES.
-fn source<C: Cpu, W: Width>(state: &State, record: &Record<C>) -> Result<LinearAddress, Stopped> {
+pub(super) fn source<C: Cpu, W: Width>(state: &State, record: &Record<C>) -> Result<LinearAddress, Stopped> {
     record.address_at(state, state.slot(Slot::Rsi), W::BYTES, AccessKind::Read)
 }
 
-fn destination<C: Cpu, W: Width>(
+pub(super) fn destination<C: Cpu, W: Width>(
     state: &State,
     record: &Record<C>,
     kind: AccessKind,

@@ -17,6 +17,18 @@ pub use double_fault::{Combined, EventClass, combine};
 pub use selector::{Selector, Table};
 pub use task::{TaskSwitch, TaskSwitchSource, exception_of};
 
+pub mod control_register;
+pub mod debug;
+mod features;
+pub mod guard;
+mod intercept;
+pub mod io;
+pub mod msr;
+
+pub use features::{Features, Offers, is_canonical};
+pub use intercept::{Intercepted, Io, IoDirection, PortOperand, Repetition, StringIo, TableRegister};
+
+use crate::address::LinearAddress;
 use crate::control::{Cr0, Cr4, Efer};
 use crate::segment::{AccessRights, DescriptorTable, Segment};
 use bitflags::bitflags;
@@ -66,6 +78,25 @@ pub enum Activity {
     WaitForSipi,
 }
 
+/// Where SYSCALL and SYSENTER go, and what they load.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct SystemCall {
+    /// IA32_STAR.
+    pub star: u64,
+    /// IA32_LSTAR.
+    pub lstar: u64,
+    /// IA32_CSTAR.
+    pub cstar: u64,
+    /// IA32_FMASK.
+    pub sfmask: u64,
+    /// IA32_SYSENTER_CS.
+    pub sysenter_cs: u64,
+    /// IA32_SYSENTER_ESP.
+    pub sysenter_esp: u64,
+    /// IA32_SYSENTER_EIP.
+    pub sysenter_eip: u64,
+}
+
 /// The registers that a user-level program does not see.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -104,6 +135,18 @@ pub struct System {
     pub interruptibility: Interruptibility,
     /// What the processor does.
     pub activity: Activity,
+    /// Where system calls go.
+    pub system_call: SystemCall,
+    /// IA32_KERNEL_GS_BASE.
+    pub kernel_gs_base: u64,
+    /// IA32_TSC_AUX.
+    pub tsc_aux: u64,
+    /// The MSRs that have no field here.
+    pub msrs: msr::Stored,
+    /// The address that MONITOR armed; the machine clears it when that line is written or the wait ends.
+    pub monitored: Option<LinearAddress>,
+    /// What the processor offers.
+    pub features: Features,
 }
 
 impl Default for System {
@@ -126,10 +169,16 @@ impl Default for System {
             xcr0: 3,
             pkru: 0,
             debug_addresses: [0; 4],
-            dr6: 0xffff_0ff0,
-            dr7: 0x400,
+            dr6: debug::DR6_RESET,
+            dr7: debug::DR7_RESET,
             interruptibility: Interruptibility::empty(),
             activity: Activity::Active,
+            system_call: SystemCall::default(),
+            kernel_gs_base: 0,
+            tsc_aux: 0,
+            msrs: msr::Stored::default(),
+            monitored: None,
+            features: Features::default(),
         }
     }
 }

@@ -93,7 +93,7 @@ fn popped<W: Width>(state: &State, old: Rflags, image: Rflags) -> Rflags {
     if W::BITS == 16 {
         changes &= Rflags::from_bits_retain(0xffff);
     }
-    old - changes | image & changes
+    (old - changes) | image & changes
 }
 
 /// A program may not set IF while an interrupt is pending, nor TF.
@@ -103,7 +103,7 @@ fn popped_by_extension(old: Rflags, image: Rflags) -> Result<Rflags, Stopped> {
         return Err(Stop::GENERAL_PROTECTION.into());
     }
     let changes = CHANGES & Rflags::from_bits_retain(0xffff);
-    let mut new = old - changes | image & changes;
+    let mut new = (old - changes) | image & changes;
     new.set(Rflags::VIF, enables);
     Ok(new)
 }

@@ -26,7 +26,7 @@ const MXCSR_MASK: u32 = 0xffff;
 const OPERAND: usize = 512;
 
 /// Bytes of it that are stored; the others are for software.
-const AREA: usize = 416;
+pub(crate) const AREA: usize = 416;
 
 /// Where the last 16 bytes of the operand are; they are accessed although nothing is in them.
 const LAST: u64 = 496;
@@ -55,7 +55,7 @@ pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
 }
 
 /// A value for MXCSR, unless it sets a reserved bit.
-fn without_reserved_bits(mxcsr: u32) -> Result<u32, Stopped> {
+pub(crate) fn without_reserved_bits(mxcsr: u32) -> Result<u32, Stopped> {
     if mxcsr & !MXCSR_MASK == 0 { Ok(mxcsr) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
@@ -66,7 +66,7 @@ fn load_mxcsr<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
 }
 
 /// Flags that have gathered elsewhere belong to the old value.
-fn set_mxcsr(state: &mut State, mxcsr: u32) {
+pub(crate) fn set_mxcsr(state: &mut State, mxcsr: u32) {
     state.collect_float_flags();
     state.mxcsr = mxcsr;
 }
@@ -79,7 +79,7 @@ fn store_mxcsr<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
 }
 
 /// How the FXSAVE area holds the x87 instruction and data pointers (SDM Vol. 1, table 10-2; Vol. 2A, FXSAVE).
-trait Pointers {
+pub(crate) trait Pointers {
     /// As 64 bits of the area.
     fn pack(pointer: u64) -> u64;
     /// From 64 bits of the area.
@@ -87,9 +87,9 @@ trait Pointers {
 }
 
 /// Without REX.W: 32 bits of offset, 16 of selector. Selectors are 0.
-struct Legacy;
+pub(crate) struct Legacy;
 /// With REX.W: 64 bits.
-struct Promoted;
+pub(crate) struct Promoted;
 impl Pointers for Legacy {
     fn pack(pointer: u64) -> u64 {
         pointer & 0xffff_ffff
@@ -133,7 +133,7 @@ fn save<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), Stop
     Ok(())
 }
 
-fn image<P: Pointers>(state: &State) -> [u8; AREA] {
+pub(crate) fn image<P: Pointers>(state: &State) -> [u8; AREA] {
     let x87 = &state.x87;
     let mut image = [0; AREA];
     image[..2].copy_from_slice(&x87.control.to_le_bytes());
@@ -170,7 +170,7 @@ fn restore<C: Cpu, P: Pointers>(cpu: &mut C, record: &Record<C>) -> Result<(), S
 }
 
 /// The x87 part of an area. Bits 127:80 of the registers are reserved and become 0.
-fn x87<P: Pointers>(image: &[u8; AREA]) -> X87 {
+pub(crate) fn x87<P: Pointers>(image: &[u8; AREA]) -> X87 {
     let mut st = [0; 8];
     for (register, chunk) in st.iter_mut().zip(image[32..160].chunks_exact(16)) {
         *register = u128::from_le_slice(chunk) & (u128::MAX >> 48);

@@ -21,7 +21,7 @@ mod element;
 mod float_arithmetic;
 mod float_compare;
 mod float_convert;
-mod float_state;
+pub(crate) mod float_state;
 #[cfg(target_arch = "x86_64")]
 mod host;
 mod integer;
