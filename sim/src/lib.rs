@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
 //! | [`load`] | from the bytes of an image to what is in memory when it starts |
+//! | [`load`] | what an image becomes in RAM, and how processor 0 starts |
 //! | [`number`] | numbers as people read them |
 //! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |
 //! | [`replay`] | runs recorded programs natively or as guests, and compares with the record |
