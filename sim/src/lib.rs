@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
+//! | [`cpuid`] | processor models: what CPUID answers, as data |
 //! | [`load`] | from the bytes of an image to what is in memory when it starts |
 //! | [`number`] | numbers as people read them |
 //! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |
@@ -13,6 +14,7 @@
 //! Timing sees what the machine did through [`processor::Outside`], after it has happened.
 
 pub mod compare;
+pub mod cpuid;
 pub mod load;
 pub mod number;
 pub mod processor;
