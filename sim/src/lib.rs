@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
+//! | [`cpuid`] | processor models: what CPUID answers, as data |
 //! | [`load`] | from the bytes of an image to what is in memory when it starts |
 //! | [`load`] | what an image becomes in RAM, and how processor 0 starts |
 //! | [`number`] | numbers as people read them |
@@ -14,6 +15,7 @@
 //! Timing sees what the machine did through [`processor::Outside`], after it has happened.
 
 pub mod compare;
+pub mod cpuid;
 pub mod load;
 pub mod number;
 pub mod processor;
