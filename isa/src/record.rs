@@ -198,6 +198,13 @@ impl<C: Cpu> Record<C> {
         Ok(LinearAddress(state.slot(self.segment).wrapping_add(self.in_address_size(offset))))
     }
 
+    /// Whether the memory operand is in the stack segment because of its base, which matters in 64-bit mode for the
+    /// exception of a non-canonical address alone.
+    #[must_use]
+    pub(crate) fn is_in_stack(&self) -> bool {
+        matches!(self.base, Slot::Rsp | Slot::Rbp) && self.segment == Slot::Zero
+    }
+
     /// The linear address of the following instruction, while the block runs.
     #[inline(always)]
     #[must_use]

@@ -2,7 +2,7 @@
 
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Cpu, Stop, Stopped};
-use isa::event::{Exception, Vector};
+use isa::event::Exception;
 use isa::record::Record;
 use isa::state::State;
 use isa::width::Scalar;
@@ -59,7 +59,7 @@ impl<const OBSERVED: bool, O: Observer> Processor<OBSERVED, O> {
     fn refused(&mut self, fault: Fault) -> Stopped {
         Box::new(match fault {
             Fault::Page(page) => Stop::Exception(page.exception()),
-            Fault::NonCanonical { .. } => Stop::Exception(Exception::with_code(Vector::GeneralProtection, 0)),
+            Fault::NonCanonical { address } => Stop::Exception(Exception::non_canonical(address)),
             Fault::CodePage { page } => Stop::CodeWrite(page),
             Fault::EptViolation(_)
             | Fault::EptMisconfiguration(_)

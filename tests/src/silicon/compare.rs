@@ -5,7 +5,7 @@ use super::draft::Program;
 use super::mode::Mode;
 use super::outcome::{self, End, Outcome};
 use super::shared::{BASE, LINE};
-use iced_x86::{Code, Mnemonic};
+use iced_x86::{Code, Instruction, Mnemonic};
 use isa::flags::Rflags;
 use isa::registers::{Gpr, Registers};
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ pub(crate) enum Excuse {
     PushBeforeTarget,
     /// POPA that faults in the middle may have loaded registers; it can be started again either way.
     PartOfPopAll,
+    /// Of the 512 bytes of an FXSAVE area AMD processors want those in the segment that have a meaning.
+    EndOfArea,
 }
 
 /// Whether the outcomes need not agree.
@@ -54,6 +56,12 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
     let stopped = processor.end != End::Completed && processor.end == engine.end;
     if stopped && matches!(at, Some(Mnemonic::Popa | Mnemonic::Popad)) {
         return Some(Excuse::PartOfPopAll);
+    }
+    let is_restore = |instruction: Instruction| instruction.mnemonic() == Mnemonic::Fxrstor;
+    if program.mode == Mode::Bits16
+        && [12, 13].into_iter().filter_map(|v| only(engine, processor, v)).any(is_restore)
+    {
+        return Some(Excuse::EndOfArea);
     }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];
