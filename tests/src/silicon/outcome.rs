@@ -62,7 +62,7 @@ pub(crate) fn take_lines(memory: &mut [u8], pristine: &[u8]) -> Vec<Line> {
 /// How an end is compared.
 ///
 /// - Of faults in one class any may come first (SDM Vol. 3A, table 7-2): #SS(0) of the place of an operand, or #GP(0)
-///   because it is also misaligned.
+///   because it is also misaligned; #AC(0) or either of these, or #PF.
 /// - Linux says of kernel addresses that they are present.
 /// - Of an FXSAVE area on two pages any byte may be the one that is missing.
 /// - HLT is refused at user level, which the flat machine does not know.
@@ -80,6 +80,7 @@ pub(crate) fn same_end(at: Option<&Instruction>, processor: &End, engine: &End) 
     let same_address = distance == 0 || (restores_area && distance < 512);
     match (vector, found) {
         (12, 13) | (13, 12) => *error_code == 0 && *found_code == 0,
+        (12..=14, 17) | (17, 12..=14) => true,
         (14, 14) if *found_address >> 47 != 0 => same_address && error_code & !1 == *found_code,
         (14, 14) => same_address && error_code == found_code,
         _ => processor == engine,
