@@ -55,6 +55,15 @@ impl Stop {
         matches!(self, Self::Done | Self::AfterTaskSwitch(_))
     }
 
+    /// The stop as the machine is to see it: of a reference to a non-canonical address #GP(0) is left.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        match self {
+            Self::Exception(exception) if exception.is_non_canonical() => Self::GENERAL_PROTECTION,
+            stop => stop,
+        }
+    }
+
     /// #GP(0).
     pub const GENERAL_PROTECTION: Self = Self::Exception(Exception::with_code(Vector::GeneralProtection, 0));
     /// #UD.

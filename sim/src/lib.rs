@@ -4,7 +4,6 @@
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
 //! | [`cpuid`] | processor models: what CPUID answers, as data |
-//! | [`load`] | from the bytes of an image to what is in memory when it starts |
 //! | [`load`] | what an image becomes in RAM, and how processor 0 starts |
 //! | [`number`] | numbers as people read them |
 //! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |

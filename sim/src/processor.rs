@@ -9,7 +9,7 @@ pub use outside::Outside;
 
 use isa::address::LinearAddress;
 use isa::cpu::{Privilege, Stop, Stopped};
-use isa::event::{Exception, Vector};
+use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::state::State;
 use mmu::context::Controls;
@@ -85,7 +85,7 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     pub(super) fn refused(&mut self, fault: Fault) -> Stopped {
         Box::new(match fault {
             Fault::Page(page) => Stop::Exception(page.exception()),
-            Fault::NonCanonical { .. } => Stop::Exception(Exception::with_code(Vector::GeneralProtection, 0)),
+            Fault::NonCanonical { address } => Stop::Exception(Exception::non_canonical(address)),
             Fault::CodePage { page } => Stop::CodeWrite(page),
             Fault::EptViolation(_)
             | Fault::EptMisconfiguration(_)

@@ -5,7 +5,7 @@ use super::draft::Program;
 use super::mode::Mode;
 use super::outcome::{self, End, Outcome};
 use super::shared::{BASE, LINE};
-use iced_x86::{Code, Mnemonic};
+use iced_x86::{Code, Instruction, Mnemonic};
 use isa::flags::Rflags;
 use isa::registers::{Gpr, Registers};
 use std::collections::BTreeSet;
@@ -25,6 +25,10 @@ pub(crate) enum Excuse {
     PushBeforeTarget,
     /// POPA that faults in the middle may have loaded registers; it can be started again either way.
     PartOfPopAll,
+    /// Of the 512 bytes of an FXSAVE area AMD processors want those in the segment that have a meaning.
+    EndOfArea,
+    /// Operands of more than 8 bytes may raise #AC where they are not aligned (SDM Vol. 3A, 7.15).
+    WideAlignment,
 }
 
 /// Whether the outcomes need not agree.
@@ -55,6 +59,15 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
     if stopped && matches!(at, Some(Mnemonic::Popa | Mnemonic::Popad)) {
         return Some(Excuse::PartOfPopAll);
     }
+    if only(processor, engine, 17).is_some_and(|instruction| is_wide(&instruction)) {
+        return Some(Excuse::WideAlignment);
+    }
+    let is_restore = |instruction: Instruction| instruction.mnemonic() == Mnemonic::Fxrstor;
+    if program.mode == Mode::Bits16
+        && [12, 13].into_iter().filter_map(|v| only(engine, processor, v)).any(is_restore)
+    {
+        return Some(Excuse::EndOfArea);
+    }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];
     match instruction.code() {
@@ -62,6 +75,13 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
         Code::Movsxd_r16_rm16 => Some(Excuse::WideRead),
         _ => None,
     }
+}
+
+/// Whether the memory operand has more than 8 bytes, or MOVSXD reads more of it than the manual says.
+fn is_wide(instruction: &Instruction) -> bool {
+    let area = matches!(instruction.mnemonic(), Mnemonic::Fxrstor | Mnemonic::Fxrstor64);
+    area || instruction.memory_size().size() > 8
+        || matches!(instruction.code(), Code::Movsxd_r16_rm16 | Code::Maskmovdqu_rDI_xmm_xmm)
 }
 
 /// Bit 7 of each byte.

@@ -101,7 +101,7 @@ fn follow(program: &Program, stepper: &mut Model<FlatMachine>) -> Path {
 }
 
 /// Flags with which other exceptions than the engine's would be seen.
-const TRAPS: Rflags = Rflags::TF.union(Rflags::AC);
+const TRAPS: Rflags = Rflags::TF;
 
 fn status(bits: u32) -> u64 {
     let rows = [

@@ -116,6 +116,7 @@ fn start(random: &mut Random, mode: Mode) -> u64 {
 
 fn registers(random: &mut Random, mode: Mode) -> Registers {
     let direction = if random.chance(15) { 0x400 } else { 0 };
+    let alignment = if random.chance(10) { 0x4_0000 } else { 0 };
     let bases = super::child::has_bases() && mode == Mode::Bits64;
     let base = |random: &mut Random| if bases { random.below(0x8000) } else { 0 };
     Registers {
@@ -125,7 +126,7 @@ fn registers(random: &mut Random, mode: Mode) -> Registers {
             _ => 0,
         }),
         rip: 0,
-        rflags: random.next() & 0x8d5 | 0x202 | direction,
+        rflags: random.next() & 0x8d5 | 0x202 | direction | alignment,
         fs_base: base(random),
         gs_base: base(random),
         mxcsr: mxcsr(random),
