@@ -128,12 +128,12 @@ impl From<PageSize> for GuestPageSize {
 }
 
 bitflags::bitflags! {
-    /// What a translation permits, of guest paging and of EPT, and whether it is dirty in both.
+    /// What a translation permits, of guest paging and of EPT, whether it is dirty in both, and its protection key.
     ///
     /// The rights are those of the tables. What they mean for an access depends on the context (privilege,
-    /// CR0.WP, SMEP, SMAP) and is asked by a [`Requirement`].
+    /// CR0.WP, SMEP, SMAP, PKRU) and is asked by a [`Requirement`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-    pub struct Rights: u8 {
+    pub struct Rights: u16 {
         /// R/W is 1 in every guest entry.
         const WRITE = 1 << 0;
         /// U/S is 1 in every guest entry: a user-mode address.
@@ -148,16 +148,54 @@ bitflags::bitflags! {
         const EPT_EXECUTE = 1 << 5;
         /// The dirty flags that a write must set are set, in guest paging and in EPT.
         const DIRTY = 1 << 6;
+        /// The protection key of a user-mode address: bits 62:59 of the entry that maps the page.
+        const KEY = 0xf << 8;
+        /// No protection key applies: a supervisor-mode address, or no paging.
+        const NO_KEY = 1 << 12;
     }
 }
 
-/// What an access in a given context needs of [`Rights`]: one mask and one compare.
+/// The place of the protection key in [`Rights`].
+const KEY_SHIFT: u32 = 8;
+
+impl Rights {
+    /// With the protection key of an entry that maps a page.
+    #[inline]
+    pub(crate) const fn with_key(self, key: u8) -> Self {
+        let key = if self.contains(Self::USER) {
+            Self::from_bits_retain((key as u16) << KEY_SHIFT)
+        } else {
+            Self::NO_KEY
+        };
+        self.difference(Self::KEY.union(Self::NO_KEY)).union(key)
+    }
+
+    /// The protection key, where one applies.
+    #[must_use]
+    pub const fn key(self) -> Option<u8> {
+        if self.contains(Self::NO_KEY) {
+            None
+        } else {
+            Some(((self.bits() & Self::KEY.bits()) >> KEY_SHIFT) as u8)
+        }
+    }
+
+    /// The bit of a mask of protection keys that decides: bits 31:16 stand for none.
+    #[inline(always)]
+    const fn key_bit(self) -> u32 {
+        (self.bits() >> KEY_SHIFT & 0x1f) as u32
+    }
+}
+
+/// What an access in a given context needs of [`Rights`]: one mask, one compare, and one bit for the protection key.
 ///
-/// The rules are those of SDM 5.6.1 and 31.3.3.2 together with the dirty flags of 5.8 and 31.3.5.
+/// The rules are those of SDM 5.6.1, 5.6.2 and 31.3.3.2 together with the dirty flags of 5.8 and 31.3.5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Requirement {
     mask: Rights,
     want: Rights,
+    /// The protection keys that refuse the access, by number; bits 31:16 are 0.
+    refused_keys: u32,
 }
 
 impl Requirement {
@@ -171,6 +209,7 @@ impl Requirement {
         };
         if context.mode != PagingMode::None {
             need.add_guest(context, kind);
+            need.refused_keys = u32::from(context.refused_keys(kind));
         }
         need
     }
@@ -179,11 +218,12 @@ impl Requirement {
     #[inline(always)]
     #[must_use]
     pub const fn allows(self, rights: Rights) -> bool {
-        rights.bits() & self.mask.bits() == self.want.bits()
+        let refused = self.refused_keys >> rights.key_bit() & 1 != 0;
+        (rights.bits() & self.mask.bits() == self.want.bits()) & !refused
     }
 
     const fn all(rights: Rights) -> Self {
-        Self { mask: rights, want: rights }
+        Self { mask: rights, want: rights, refused_keys: 0 }
     }
 
     fn add_guest(&mut self, context: &Context, kind: AccessKind) {
