@@ -243,8 +243,13 @@ fn the_oracle_undoes_a_change_of_an_entry_without_its_neighbour() {
     let mut translator = Translator::new(&Geometry::functional()).unwrap();
     translator.set_context(context());
     let mut oracle = Oracle::new(1);
-    let found = translator.translate(&ram, page, AccessKind::Read, &mut ()).unwrap();
-    assert_eq!(oracle.used(&ram, 0, &context(), page, AccessKind::Read, &found, 1), Verdict::Coherent);
+    // The oracle has seen the processor, and not the page.
+    let other = LinearAddress(0x80_0000);
+    store(&ram, DIRECTORY, 2, TABLE | u64::from(PRESENT));
+    store(&ram, TABLE, 0, DATA | u64::from(PRESENT));
+    let found = translator.translate(&ram, other, AccessKind::Read, &mut ()).unwrap();
+    assert_eq!(oracle.used(&ram, 0, &context(), other, AccessKind::Read, &found, 1), Verdict::Coherent);
+    translator.translate(&ram, page, AccessKind::Read, &mut ()).unwrap();
     let old = load(&ram, table, 1023);
     let new = (DATA + 0x1000) | u64::from(PRESENT);
     store(&ram, table, 1023, new);
