@@ -45,23 +45,23 @@ impl PageSize {
     }
 }
 
-/// The size of a page in the guest's tables.
+/// The size of a page in the guest's tables; the number is that of the address bits in the page.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum GuestPageSize {
     /// 4 KByte.
     #[serde(rename = "4K")]
-    Size4K,
+    Size4K = 12,
     /// 2 MByte.
     #[serde(rename = "2M")]
-    Size2M,
+    Size2M = 21,
     /// 4 MByte, under 32-bit paging. It is cached in pieces of 2 MByte at most, as by processors whose arrays for 2-MByte
     /// pages hold half as many of 4 MByte (CPUID leaf 2, descriptor B1H).
     #[serde(rename = "4M")]
-    Size4M,
+    Size4M = 22,
     /// 1 GByte.
     #[serde(rename = "1G")]
-    Size1G,
+    Size1G = 30,
 }
 
 impl GuestPageSize {
@@ -79,12 +79,7 @@ impl GuestPageSize {
     #[inline]
     #[must_use]
     pub const fn shift(self) -> u32 {
-        match self {
-            Self::Size4K => 12,
-            Self::Size2M => 21,
-            Self::Size4M => 22,
-            Self::Size1G => 30,
-        }
+        self as u32
     }
 
     /// The address bits below the page.
@@ -134,36 +129,33 @@ bitflags::bitflags! {
     /// CR0.WP, SMEP, SMAP, PKRU) and is asked by a [`Requirement`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
     pub struct Rights: u16 {
-        /// R/W is 1 in every guest entry.
-        const WRITE = 1 << 0;
-        /// U/S is 1 in every guest entry: a user-mode address.
-        const USER = 1 << 1;
-        /// XD is 0 in every guest entry.
-        const EXECUTE = 1 << 2;
-        /// EPT permits reads, or is not in use.
-        const EPT_READ = 1 << 3;
-        /// EPT permits writes, or is not in use.
-        const EPT_WRITE = 1 << 4;
-        /// EPT permits fetches from this address, or is not in use.
-        const EPT_EXECUTE = 1 << 5;
-        /// The dirty flags that a write must set are set, in guest paging and in EPT.
-        const DIRTY = 1 << 6;
         /// The protection key of a user-mode address: bits 62:59 of the entry that maps the page.
-        const KEY = 0xf << 8;
+        const KEY = 0xf;
         /// No protection key applies: a supervisor-mode address, or no paging.
-        const NO_KEY = 1 << 12;
+        const NO_KEY = 1 << 4;
+        /// R/W is 1 in every guest entry.
+        const WRITE = 1 << 5;
+        /// U/S is 1 in every guest entry: a user-mode address.
+        const USER = 1 << 6;
+        /// XD is 0 in every guest entry.
+        const EXECUTE = 1 << 7;
+        /// EPT permits reads, or is not in use.
+        const EPT_READ = 1 << 8;
+        /// EPT permits writes, or is not in use.
+        const EPT_WRITE = 1 << 9;
+        /// EPT permits fetches from this address, or is not in use.
+        const EPT_EXECUTE = 1 << 10;
+        /// The dirty flags that a write must set are set, in guest paging and in EPT.
+        const DIRTY = 1 << 11;
     }
 }
-
-/// The place of the protection key in [`Rights`].
-const KEY_SHIFT: u32 = 8;
 
 impl Rights {
     /// With the protection key of an entry that maps a page.
     #[inline]
     pub(crate) const fn with_key(self, key: u8) -> Self {
         let key = if self.contains(Self::USER) {
-            Self::from_bits_retain((key as u16) << KEY_SHIFT)
+            Self::from_bits_retain(key as u16).intersection(Self::KEY)
         } else {
             Self::NO_KEY
         };
@@ -173,17 +165,7 @@ impl Rights {
     /// The protection key, where one applies.
     #[must_use]
     pub const fn key(self) -> Option<u8> {
-        if self.contains(Self::NO_KEY) {
-            None
-        } else {
-            Some(((self.bits() & Self::KEY.bits()) >> KEY_SHIFT) as u8)
-        }
-    }
-
-    /// The bit of a mask of protection keys that decides: bits 31:16 stand for none.
-    #[inline(always)]
-    const fn key_bit(self) -> u32 {
-        (self.bits() >> KEY_SHIFT & 0x1f) as u32
+        if self.contains(Self::NO_KEY) { None } else { Some((self.bits() & Self::KEY.bits()) as u8) }
     }
 }
 
@@ -218,7 +200,8 @@ impl Requirement {
     #[inline(always)]
     #[must_use]
     pub const fn allows(self, rights: Rights) -> bool {
-        let refused = self.refused_keys >> rights.key_bit() & 1 != 0;
+        // The lowest five bits are the key, or 16 and more where none applies.
+        let refused = self.refused_keys >> (rights.bits() & 31) & 1 != 0;
         (rights.bits() & self.mask.bits() == self.want.bits()) & !refused
     }
 
