@@ -13,7 +13,7 @@ use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::state::State;
 use mmu::context::Controls;
-use mmu::operation::{Paging, Registers};
+use mmu::operation::{Operation, Paging, Registers};
 use mmu::{Context, Fault, Mmu};
 
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
@@ -52,6 +52,15 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// depend on has changed.
     pub fn select_context(&mut self) {
         self.memory.set_context(self.context(self.privilege()));
+    }
+
+    /// After reset or INIT: nothing is translated, and nothing is cached.
+    pub fn reset_translation(&mut self) {
+        let performed = self.translation.perform(self.memory.ram(), &Operation::Init);
+        for invalidation in performed.invalidations {
+            self.memory.invalidate(invalidation);
+        }
+        self.select_context();
     }
 
     /// The rights of an explicit access.
