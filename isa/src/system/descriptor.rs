@@ -1,7 +1,6 @@
 //! Descriptors: what they are, and how they are read from the GDT and the LDT (SDM Vol. 3A, 3.4.5, 3.5, 6.8.3, 7.11, 7.14
 //! and 9.2).
 
-use super::fault;
 use super::selector::{Selector, Table};
 use crate::address::LinearAddress;
 use crate::cpu::{Cpu, Privilege, Stopped};
@@ -282,15 +281,22 @@ pub(crate) fn read<C: Cpu>(
     selector: Selector,
     outside: fn(Selector) -> Stopped,
 ) -> Result<Located, Stopped> {
-    let (base, limit) = table_of(cpu.state(), selector).ok_or_else(|| outside(selector))?;
-    fault::require(selector.offset() + 7 <= limit, outside, selector)?;
+    find(cpu, selector)?.ok_or_else(|| outside(selector))
+}
+
+/// As [`read`], with none where the table ends before the descriptor does.
+pub(crate) fn find<C: Cpu>(cpu: &mut C, selector: Selector) -> Result<Option<Located>, Stopped> {
+    let Some((base, limit)) = table_of(cpu.state(), selector) else { return Ok(None) };
+    if selector.offset() + 7 > limit {
+        return Ok(None);
+    }
     let at = table_address(cpu.state(), base, selector.offset());
     let mut descriptor = Descriptor { low: cpu.read_as(Privilege::Implicit, at)?, high: 0 };
-    let is_wide = cpu.state().is_ia32e() && !descriptor.rights().contains(AccessRights::CODE_OR_DATA);
-    if is_wide && selector.offset() + 15 <= limit {
+    if cpu.state().is_ia32e() && !descriptor.rights().contains(AccessRights::CODE_OR_DATA) {
+        if selector.offset() + 15 > limit {
+            return Ok(None);
+        }
         descriptor.high = cpu.read_as(Privilege::Implicit, at.add(8))?;
-    } else if is_wide {
-        return Err(outside(selector));
     }
-    Ok(Located { selector, at, descriptor })
+    Ok(Some(Located { selector, at, descriptor }))
 }

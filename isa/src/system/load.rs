@@ -65,13 +65,16 @@ pub(crate) fn null(selector: Selector) -> Segment {
     Segment { selector: selector.0, ..Segment::UNUSABLE }
 }
 
-/// Whether a data segment register may have this segment at a privilege level: it is data or readable code, and unless
-/// it is conforming code neither CPL nor RPL exceeds its DPL.
+/// Whether neither CPL nor RPL exceeds the DPL; conforming code may be read by every level.
+pub(crate) fn is_in_reach(located: &Located, cpl: u8) -> bool {
+    let dpl = located.descriptor.dpl();
+    located.is_conforming() || located.selector.rpl() <= dpl && cpl <= dpl
+}
+
+/// Whether a data segment register may have this segment at a privilege level: data or readable code in its reach.
 fn may_be_read(located: &Located, cpl: u8) -> bool {
     let readable = located.is_data() || located.is_code() && located.has(AccessRights::READABLE);
-    let dpl = located.descriptor.dpl();
-    let privileged = located.is_conforming() || located.selector.rpl() <= dpl && cpl <= dpl;
-    readable && privileged
+    readable && is_in_reach(located, cpl)
 }
 
 /// DS, ES, FS or GS.

@@ -16,7 +16,7 @@ use crate::control::Cr0;
 use crate::cpu::{Cpu, Privilege, Stop, Stopped, TranslationChange};
 use crate::event::{Event, Exception, Vector};
 use crate::flags::Rflags;
-use crate::segment::{AccessRights, SegmentRegister};
+use crate::segment::{AccessRights, Segment, SegmentRegister};
 use crate::state::{Slot, State};
 use tss::Image;
 
@@ -111,6 +111,32 @@ pub(crate) fn switch<C: Cpu>(
 ) -> Result<(), Stopped> {
     let new = read_task(cpu, selector, TaskState::Available, fault::general_protection)?;
     change(cpu, &new, source, back)
+}
+
+/// What LTR leaves in TR; the task is marked busy in memory.
+///
+/// # Errors
+///
+/// #GP(0), or #GP and #NP for the selector.
+pub(crate) fn load_tr<C: Cpu>(cpu: &mut C, selector: Selector) -> Result<Segment, Stopped> {
+    let located = read_task(cpu, selector, TaskState::Available, fault::general_protection)?;
+    let mut tr = located.descriptor.segment(selector);
+    require(cpu.state().is_canonical(tr.base), fault::general_protection, selector)?;
+    tr.rights |= AccessRights::from_bits_retain(2);
+    located.write_type(cpu, tr.rights)?;
+    Ok(tr)
+}
+
+/// What LLDT leaves in LDTR.
+///
+/// # Errors
+///
+/// #GP and #NP for the selector.
+pub(crate) fn load_ldtr<C: Cpu>(cpu: &mut C, selector: Selector) -> Result<Segment, Stopped> {
+    let ldtr =
+        segments::local_descriptor_table(cpu, selector, fault::general_protection, fault::not_present)?;
+    require(cpu.state().is_canonical(ldtr.base), fault::general_protection, selector)?;
+    Ok(ldtr)
 }
 
 /// Reads the descriptor of a task-state segment, which is in the GDT and in a certain state.
