@@ -8,7 +8,7 @@ use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::segment::{AccessRights, Segment, SegmentRegister};
 use isa::state::{Slot, State};
-use isa::system::{Intercepted, System};
+use isa::system::Intercepted;
 use isa::width::Scalar;
 
 /// Where the code is.
@@ -67,7 +67,7 @@ pub(crate) const MSR_VALUE: u64 = 0x1122_3344_5566_7788;
 
 impl Machine {
     pub(crate) fn new(mode: Mode, cpl: u8) -> Self {
-        let mut state = State { system: System::default(), ..State::default() };
+        let mut state = State::default();
         let system = &mut state.system;
         system.cpl = cpl;
         system.cr4 = Cr4::PAE | Cr4::OSFXSR | Cr4::OSXMMEXCPT;
