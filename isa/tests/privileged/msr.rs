@@ -197,7 +197,7 @@ fn efer_changes_its_mode_only_while_paging_is_off_and_lma_never() {
             let mut machine = Machine::new(mode, 0);
             let old = machine.state.system.efer.bits();
             let reserved = value & !0xd01 != 0;
-            let allowed = !reserved && !(paging && (value ^ old) & 0x100 != 0);
+            let allowed = !(reserved || paging && (value ^ old) & 0x100 != 0);
             assert_eq!(wrmsr(&mut machine, 0xc000_0080, value), allowed, "{value:#x}");
             let new = if allowed { value & !0x400 | old & 0x400 } else { old };
             assert_eq!(machine.state.system.efer.bits(), new);

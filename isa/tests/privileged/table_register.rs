@@ -37,7 +37,7 @@ fn tables_are_loaded_with_as_much_base_as_the_operand_size_has() {
             machine.store(DATA, &[0xee; 12]);
             machine.completes(&[prefix, &[0x0f, 0x01, store << 3 | mode.memory()]].concat());
             let bytes = if mode == Mode::Long { 8 } else { 4 };
-            let mut image = vec![0xee; 12];
+            let mut image = [0xee; 12];
             image[..2].copy_from_slice(&[0x34, 0x12]);
             image[2..2 + bytes].copy_from_slice(&expected.base.to_le_bytes()[..bytes]);
             assert_eq!(machine.memory[0x2000..0x200c], image[..]);
