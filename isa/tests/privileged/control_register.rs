@@ -160,12 +160,13 @@ fn a_load_reads_back_in_the_width_of_the_mode() {
 }
 
 #[test]
-fn registers_that_do_not_exist_are_undefined() {
+fn what_does_not_exist_is_undefined() {
     for register in [1, 5, 6, 7] {
         let mut machine = Machine::new(Mode::Long, 0);
         machine.refuses(&mov_to(register), Stop::INVALID_OPCODE);
         machine.refuses(&[0x0f, 0x20, 0xc0 | register << 3], Stop::INVALID_OPCODE);
     }
+    Machine::new(Mode::Long, 0).refuses(&[0x0f, 0xaa], Stop::INVALID_OPCODE); // rsm
 }
 
 #[test]
