@@ -4,7 +4,7 @@ use crate::machine::{Machine, Mode, Random, cases};
 use isa::control::{Cr0, Cr4, Efer};
 use isa::cpu::Stop;
 use isa::system::Offers;
-use isa::system::guard::{Guarded, Rule};
+use isa::system::guard::{Guarded, Refused, Rule};
 
 /// Encodings of an instruction; a memory operand is where RBX points.
 fn codes(guarded: Guarded, mode: Mode) -> Vec<Vec<u8>> {
@@ -104,7 +104,7 @@ fn an_instruction_is_refused_for_the_first_condition_that_holds_and_for_no_other
     }
 }
 
-/// What the manual says of each at privilege level 3, in virtual-8086 mode and in real-address mode, with everything
+/// What the manual says of each at privilege levels 1 to 3, in virtual-8086 mode and in real-address mode, with everything
 /// offered and enabled: G is #GP(0), U is #UD, + executes.
 #[test]
 fn programs_are_refused_what_the_manual_refuses_them() {
@@ -148,19 +148,33 @@ fn programs_are_refused_what_the_manual_refuses_them() {
     ];
     for (guarded, expected) in rows {
         for (mode, letter) in [Mode::Long, Mode::Virtual8086, Mode::Real].into_iter().zip(expected.chars()) {
-            let mut machine = Machine::new(mode, if mode == Mode::Real { 0 } else { 3 });
-            let system = &mut machine.state.system;
-            system.cr4 = Cr4::all() - Cr4::LA57;
-            system.system_call.sysenter_cs = 8;
-            let found = match guarded.check(&machine.state) {
-                Ok(()) => '+',
-                Err(stop) if *stop == Stop::INVALID_OPCODE => 'U',
-                Err(stop) if *stop == Stop::GENERAL_PROTECTION => 'G',
-                Err(_) => '?',
-            };
-            assert_eq!(found, letter, "{guarded:?} in {mode:?}");
+            for &cpl in mode.levels().iter().filter(|&&cpl| mode == Mode::Real || cpl > 0) {
+                let mut machine = Machine::new(mode, cpl);
+                let system = &mut machine.state.system;
+                system.cr4 = Cr4::all() - Cr4::LA57;
+                system.system_call.sysenter_cs = 8;
+                let found = match guarded.check(&machine.state) {
+                    Ok(()) => '+',
+                    Err(stop) if *stop == Stop::INVALID_OPCODE => 'U',
+                    Err(stop) if *stop == Stop::GENERAL_PROTECTION => 'G',
+                    Err(_) => '?',
+                };
+                assert_eq!(found, letter, "{guarded:?} in {mode:?} at {cpl}");
+            }
         }
     }
+}
+
+/// SDM Vol. 3A, table 7-2: #UD and #NM come with decoding, #GP with execution.
+#[test]
+fn what_does_not_exist_is_undefined_whatever_the_privilege() {
+    for &guarded in Guarded::ALL {
+        let order = guarded.rules().iter().map(|rule| u8::from(rule.1 == Refused::GeneralProtection));
+        assert!(order.is_sorted(), "{guarded:?}");
+    }
+    let mut machine = Machine::new(Mode::Long, 3);
+    machine.state.system.features.offers -= Offers::INVPCID;
+    machine.refuses(&codes(Guarded::Invpcid, Mode::Long)[0], Stop::INVALID_OPCODE);
 }
 
 #[test]
