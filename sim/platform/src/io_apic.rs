@@ -2,9 +2,6 @@
 //!
 //! A pin that no local APIC accepts keeps asking while it is level-triggered; an edge is lost, as is an edge on a masked pin.
 
-#[cfg(test)]
-mod tests;
-
 use crate::fabric::{DeliveryMode, Destination, Level, Message, Polarity, Sender, Trigger};
 use crate::local_apic::Acceptance;
 

@@ -17,9 +17,6 @@ mod registers;
 mod timer;
 mod vectors;
 
-#[cfg(test)]
-mod tests;
-
 pub use acceptance::{Acceptance, Signals};
 pub use base::Mode;
 pub use msr::{MsrDirection, MsrRefusal};
