@@ -231,11 +231,6 @@ impl LocalApic {
         let noticed = !entry.is_masked() && !self.requested.contains(entry.vector());
         noticed.then(|| self.timer.next_expiry(now, entry.timer_mode())).flatten()
     }
-
-    /// Whose local APIC this is.
-    pub(crate) fn processor(&self) -> ProcessorIndex {
-        self.processor
-    }
 }
 
 /// What a write to a local APIC register sets off elsewhere.

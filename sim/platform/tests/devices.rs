@@ -139,7 +139,8 @@ fn address_line_twenty_has_two_gates_and_one_state() {
 
 #[test]
 fn every_way_to_end_a_run_is_told_once_and_the_first_counts() {
-    let rows: [(&[(u16, u8, u32)], Stop); 6] = [
+    type Writes = &'static [(u16, u8, u32)];
+    let rows: [(Writes, Stop); 6] = [
         (&[(0xf4, 4, 0x1234_5678)], Stop::DebugExit(0x1234_5678)),
         (&[(0xf4, 1, 0x101)], Stop::DebugExit(1)),
         (&[(0x64, 1, 0xfe)], Stop::Reset),
@@ -162,7 +163,7 @@ fn every_way_to_end_a_run_is_told_once_and_the_first_counts() {
 fn where_nothing_is_there_are_ones() {
     let mut options = PlatformOptions::default();
     let mut pc = Pc::with(&options);
-    for port in [0x0, 0x300, 0xcf8, 0xffff] {
+    for port in [0x0, 0x300, 0xcf0, 0xffff] {
         assert_eq!((pc.read(port), pc.read_wide(port, 2)), (0xff, 0xffff), "{port:#x}");
     }
     assert_eq!(pc.read_wide(0x300, 4), u32::MAX);
