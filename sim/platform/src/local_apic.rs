@@ -17,9 +17,6 @@ mod registers;
 mod timer;
 mod vectors;
 
-#[cfg(test)]
-mod tests;
-
 pub use acceptance::{Acceptance, Signals};
 pub use base::Mode;
 pub use msr::{MsrDirection, MsrRefusal};
@@ -233,11 +230,6 @@ impl LocalApic {
         let entry = self.table.get(Entry::Timer);
         let noticed = !entry.is_masked() && !self.requested.contains(entry.vector());
         noticed.then(|| self.timer.next_expiry(now, entry.timer_mode())).flatten()
-    }
-
-    /// Whose local APIC this is.
-    pub(crate) fn processor(&self) -> ProcessorIndex {
-        self.processor
     }
 }
 
