@@ -179,7 +179,7 @@ pub(crate) fn slot_of(register: Register) -> Slot {
     match register {
         Register::None => Slot::Zero,
         Register::RIP | Register::EIP => Slot::Rip,
-        _ if register.is_xmm() || register.is_mm() => Slot::ALL[register.number() & 15],
+        _ if register.is_xmm() || register.is_mm() || register.is_st() => Slot::ALL[register.number() & 15],
         _ if register.is_gpr() => Slot::ALL[register.full_register().number() & 15],
         _ => Slot::Zero,
     }

@@ -232,7 +232,9 @@ impl<C: Cpu> CodeCache<C> {
         let executed = given.abs_diff(cpu.state().remaining);
         match outcome {
             Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },
-            Err((stop, next_rip)) => Run { executed, stop: Some(stop.settled()), next_rip },
+            Err((stop, next_rip)) => {
+                Run { executed, stop: Some(stop.settled(&cpu.state().system)), next_rip }
+            }
         }
     }
 
