@@ -7,7 +7,7 @@ use mmu::tlb::{
     ArrayGeometry, Globals, Index, Invalidation, Pcids, StructureArray, StructureGeometry, Structures, Tlb,
 };
 use mmu::translation::{Requirement, Rights, Scope, Translation};
-use mmu::walk::{EptStructure, Structure, WalkCaches};
+use mmu::walk::{EntryWidth, EptStructure, Structure, WalkCaches};
 use mmu::{Context, EptContext, Geometry, PageSize, PagingMode};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ fn page(number: u64) -> Translation {
 
 fn structure(level: u8) -> Structure {
     let (table, guest_table) = (HostPhysicalAddress(0x1000), GuestPhysicalAddress(0x1000));
-    Structure { level, table, guest_table, rights: Rights::all(), ept_permissions: EptPermissions::READ }
+    let (rights, ept_permissions) = (Rights::all(), EptPermissions::READ);
+    Structure { level, width: EntryWidth::Eight, table, guest_table, rights, ept_permissions }
 }
 
 fn insert(tlb: &mut Tlb, number: u64) {
