@@ -159,8 +159,9 @@ impl Context {
 
     /// The protection keys, a bit each, whose user-mode addresses refuse an access of this kind (SDM 5.6.2).
     pub(crate) fn refused_keys(&self, kind: AccessKind) -> u16 {
-        let applies = matches!(self.mode, PagingMode::FourLevel | PagingMode::FiveLevel)
-            && self.controls.contains(Controls::PROTECTION_KEYS);
+        let applies = self.pkru != 0
+            && self.controls.contains(Controls::PROTECTION_KEYS)
+            && matches!(self.mode, PagingMode::FourLevel | PagingMode::FiveLevel);
         if !applies || kind == AccessKind::Execute {
             return 0;
         }

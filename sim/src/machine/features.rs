@@ -31,6 +31,7 @@ const EFER: &[(Feature, Efer)] =
 
 /// Instructions and MSRs that need a feature.
 const OFFERS: &[(Feature, Offers)] = &[
+    (Feature::Lm, Offers::LONG_MODE),
     (Feature::Sep, Offers::SYSENTER),
     (Feature::Mtrr, Offers::MTRR),
     (Feature::Pat, Offers::PAT),
