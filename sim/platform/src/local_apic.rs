@@ -108,7 +108,7 @@ impl LocalApic {
         apic
     }
 
-    /// What firmware does before it hands over: the 8259's interrupts reach the bootstrap processor, and an NMI all.
+    /// What firmware does before it hands over: the 8259's interrupts and NMIs reach the bootstrap processor.
     fn enter_virtual_wire_mode(&mut self) {
         if self.processor == ProcessorIndex(0) {
             self.spurious = SOFTWARE_ENABLE | 0xff;
