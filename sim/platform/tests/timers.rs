@@ -320,6 +320,8 @@ fn soft_off_needs_its_sleep_type() {
 #[test]
 fn an_alarm_inside_a_long_wait_is_noticed() {
     let mut pc = Pc::new(1);
+    // With channel 0 waiting for a count nothing divides the wait.
+    pc.out(0x43, 0x30);
     for (register, value) in [(1, 5), (3, 0xff), (5, 0xff)] {
         set_cmos(&mut pc, register, value);
     }
