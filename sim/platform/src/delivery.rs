@@ -1,8 +1,8 @@
 //! How interrupts get from the lines and messages of the fabric to the controllers and processors.
 
+use crate::devices::Devices;
 use crate::fabric::{Change, DeliveryMode, Endpoint, Level, Line, Message, Source};
 use crate::local_apic::{Acceptance, LocalApic};
-use crate::platform::Devices;
 
 impl Devices {
     /// Carries changes of lines and messages to where they lead, in order, until none is under way.

@@ -66,6 +66,18 @@ fn a_level_interrupts_again_after_its_end_until_it_is_released() {
 }
 
 #[test]
+fn the_trigger_mode_register_shows_how_the_last_request_came() {
+    let mut pc = Pc::xapic(1);
+    for (trigger, shown) in [(LEVEL, 1 << 0x19), (0, 0), (LEVEL, 1 << 0x19)] {
+        pc.redirect(14, trigger | 0x79, 0);
+        pc.line(14, 1);
+        assert_eq!((pc.take(0), pc.apic(0, 0x1b0)), (Some(0x79), Some(shown)));
+        pc.line(14, 0);
+        pc.apic_write(0, 0xb0, 0);
+    }
+}
+
+#[test]
 fn a_masked_edge_is_lost_and_a_masked_level_waits() {
     let mut pc = Pc::xapic(1);
     pc.redirect(14, MASKED | 0x81, 0);
@@ -241,6 +253,14 @@ fn the_slave_interrupts_through_the_cascade_and_both_must_be_ended() {
     assert_eq!(pc.take(0), Some(0x2c));
     pc.line(9, 1);
     assert_eq!(pc.take(0), Some(0x29));
+}
+
+#[test]
+fn a_slave_with_a_further_request_interrupts_again() {
+    let mut pc = pics(3);
+    pc.line(9, 1);
+    pc.line(12, 1);
+    assert_eq!((pc.take(0), pc.take(0), pc.take(0)), (Some(0x29), Some(0x2c), None));
 }
 
 #[test]

@@ -72,6 +72,17 @@ fn touch() -> impl Strategy<Value = Touch> {
     ]
 }
 
+/// Lets every clocked device interrupt the first processor.
+fn run_clocks(pc: &mut Pc) {
+    pc.apic_write(0, 0xf0, 0x1ff);
+    for (pin, vector) in [(2, 0x42), (8, 0x58), (9, 0x59), (20, 0x65)] {
+        pc.redirect(pin, vector, 0);
+    }
+    pc.outs(&[(0x43, 0x36), (0x40, 0), (0x40, 4), (0x70, 0x0b), (0x71, 0x42), (0x602, 1)]);
+    pc.apic_write(0, 0x320, 0x2_00ee);
+    pc.apic_write(0, 0x380, 100_000);
+}
+
 /// What each processor sees: its pending interrupt and its signals.
 fn seen(pc: &Pc) -> String {
     let processor = |cpu| format!("{:?} {:?} ", pc.pending(cpu), pc.platform.signals(ProcessorIndex(cpu)));
@@ -120,8 +131,13 @@ proptest! {
     fn nothing_that_a_guest_touches_panics_and_steps_of_time_do_not_matter(
         touches in proptest::collection::vec((0_u32..3, touch()), 1..60),
         pieces in 1_u64..6,
+        clocks: bool,
     ) {
         let (mut whole, mut pieced) = (Pc::new(2), Pc::new(2));
+        if clocks {
+            run_clocks(&mut whole);
+            run_clocks(&mut pieced);
+        }
         for (cpu, touch) in &touches {
             let expected = apply(&mut whole, *cpu, touch);
             let found = if let Touch::Wait(ticks) = touch {
@@ -137,6 +153,27 @@ proptest! {
             prop_assert_eq!(seen(&pieced), seen(&whole), "{:?}", touch);
             let event = whole.platform.next_event();
             prop_assert!(event.is_none_or(|event| event > whole.platform.now()), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn no_interrupt_is_lost_in_a_long_step(waits in proptest::collection::vec(1_u64..5_000_000, 1..10), pieces in 1_u64..9) {
+        let (mut whole, mut pieced) = (Pc::new(1), Pc::new(1));
+        run_clocks(&mut whole);
+        run_clocks(&mut pieced);
+        let taken = |pc: &mut Pc| {
+            let vectors = std::iter::from_fn(|| {
+                let vector = pc.take(0)?;
+                pc.apic_write(0, 0xb0, 0);
+                Some(vector)
+            });
+            vectors.collect::<Vec<u8>>()
+        };
+        for wait in waits {
+            whole.wait(wait);
+            (0..pieces).for_each(|_| pieced.wait(wait / pieces));
+            pieced.wait(wait % pieces);
+            prop_assert_eq!(taken(&mut pieced), taken(&mut whole));
         }
     }
 

@@ -316,3 +316,54 @@ fn soft_off_needs_its_sleep_type() {
     let stopped = pc.platform.stop().unwrap();
     assert_eq!((stopped.stop, stopped.at), (Stop::PowerOff, Time(7)));
 }
+
+#[test]
+fn an_alarm_inside_a_long_wait_is_noticed() {
+    let mut pc = Pc::new(1);
+    // With channel 0 waiting for a count nothing divides the wait.
+    pc.out(0x43, 0x30);
+    for (register, value) in [(1, 5), (3, 0xff), (5, 0xff)] {
+        set_cmos(&mut pc, register, value);
+    }
+    pc.wait(8 * TICKS_PER_SECOND);
+    assert_eq!(cmos(&mut pc, 0x0c), 0x70, "update, alarm and periodic, none of them asked for");
+    pc.wait(8 * TICKS_PER_SECOND);
+    assert_eq!(cmos(&mut pc, 0x0c), 0x50);
+}
+
+#[test]
+fn setting_the_halted_hpet_counter_reaches_no_comparator() {
+    let mut pc = Pc::new(1);
+    set_hpet(&mut pc, 0x140, 20 << 9 | 6);
+    set_hpet(&mut pc, 0x148, 50);
+    set_hpet(&mut pc, 0xf0, 100);
+    assert_eq!(hpet(&mut pc, 0x20), 0);
+}
+
+#[test]
+fn a_masked_periodic_hpet_timer_keeps_its_phase() {
+    let mut pc = Pc::new(1);
+    set_hpet(&mut pc, 0x100, 0x48);
+    set_hpet(&mut pc, 0x108, 500);
+    set_hpet(&mut pc, 0x108, 200);
+    set_hpet(&mut pc, 0x10, 1);
+    pc.wait(15_010);
+    // 1501 counts: 500, 700 ... 1500 have passed.
+    assert_eq!(hpet(&mut pc, 0xf0), 1501);
+    set_hpet(&mut pc, 0x20, 0);
+    assert_eq!(hpet(&mut pc, 0x108), 1700);
+}
+
+#[test]
+fn the_power_button_is_told_until_its_status_is_cleared() {
+    let mut pc = Pc::xapic(1);
+    pc.redirect(9, 1 << 15 | 0x59, 0);
+    pc.out_wide(0x602, 2, 0x100);
+    pc.platform.press_power_button(Time(0));
+    assert_eq!((pc.take(0), pc.read_wide(0x600, 2)), (Some(0x59), 0x100));
+    pc.out(0x600, 0xff);
+    assert_eq!(pc.read_wide(0x600, 2), 0x100);
+    pc.out(0x601, 1);
+    pc.apic_write(0, 0xb0, 0);
+    assert_eq!((pc.read_wide(0x600, 2), pc.pending(0)), (0, None));
+}
