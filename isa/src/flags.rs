@@ -132,6 +132,11 @@ impl Flags {
         self.set_status(Rflags::from_bits_truncate(rflags));
     }
 
+    /// Clears flags other than the six status flags.
+    pub const fn clear(&mut self, flags: Rflags) {
+        self.rest &= !flags.difference(Rflags::STATUS).bits() | Rflags::RESERVED_1.bits();
+    }
+
     /// Replaces the six status flags.
     pub fn set_status(&mut self, status: Rflags) {
         self.carry = status.contains(Rflags::CF);

@@ -77,6 +77,7 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
         let overridden =
             privilege == Privilege::Supervisor && self.state.flags.get() & Rflags::AC.bits() != 0;
         context.controls.set(Controls::SMAP_OVERRIDE, overridden);
+        context.pkru = self.state.system.pkru;
         context
     }
 

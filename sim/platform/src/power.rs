@@ -21,6 +21,8 @@ pub const SOFT_OFF: u8 = 5;
 
 /// Status and enable: the timer's top bit changed.
 const TIMER_CARRY: u16 = 1;
+/// Enable alone: the alarm of the real-time clock, which wakes from states that are not modelled.
+const REAL_TIME_CLOCK: u16 = 1 << 10;
 /// Status and enable: the power button.
 const POWER_BUTTON: u16 = 1 << 8;
 /// Status and enable: the global lock.
@@ -113,7 +115,10 @@ impl Power {
         let kept = !(0xff << shift);
         match port & !1 {
             EVENT_BLOCK => self.status &= !value,
-            0x602 => self.enable = self.enable & kept | value & (TIMER_CARRY | GLOBAL | POWER_BUTTON),
+            0x602 => {
+                self.enable =
+                    self.enable & kept | value & (TIMER_CARRY | GLOBAL | POWER_BUTTON | REAL_TIME_CLOCK)
+            }
             CONTROL_BLOCK => {
                 self.control = (self.control & kept | value) & !SLEEP & 0x1c02;
                 let soft_off = value & SLEEP != 0 && self.control >> 10 & 7 == u16::from(SOFT_OFF);

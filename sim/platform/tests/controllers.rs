@@ -219,8 +219,18 @@ fn lower_priorities_wait_for_the_end_of_higher_ones() {
 }
 
 #[test]
-fn a_request_that_goes_away_gives_the_spurious_interrupt() {
+fn a_request_by_an_edge_stays_when_the_line_is_released() {
     let mut pc = pics(1);
+    pc.line(3, 1);
+    pc.line(3, 0);
+    assert_eq!(pc.take(0), Some(0x23));
+    assert_eq!(pc.take(0), None, "one edge is one interrupt");
+}
+
+#[test]
+fn a_request_by_level_that_goes_away_gives_the_spurious_interrupt() {
+    let mut pc = pics(1);
+    pc.out(0x4d0, 1 << 3);
     pc.line(3, 1);
     assert_eq!(pc.pending(0), Some(PendingInterrupt::External));
     pc.line(3, 0);

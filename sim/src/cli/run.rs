@@ -134,7 +134,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
     }
     if !common.quiet {
         summary(&result);
-        if result.stop.kind == StopKind::TripleFault {
+        if matches!(result.stop.kind, StopKind::TripleFault | StopKind::Halt) || common.verbose > 0 {
             eprint!("{}", machine.death(result.stop.processor.unwrap_or(0)));
         }
     }
@@ -172,6 +172,7 @@ fn load_options(args: &RunArgs, machine: &MachineOptions) -> Result<LoadOptions>
         modules: args.modules.iter().map(module).collect::<Result<_>>()?,
         initrd: args.initrd.as_ref().map(|path| Image::read(path).map_err(report)).transpose()?,
         protocol: args.protocol.into(),
+        rsdp: machine.root_pointer(),
         ..LoadOptions::new(machine.memory_map().map_err(report)?)
     })
 }

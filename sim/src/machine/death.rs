@@ -11,11 +11,13 @@ use std::fmt::{self, Write as _};
 impl Machine {
     /// The last events of a processor, its registers, and the instruction that it could not get past.
     #[must_use]
-    pub fn death(&self, processor: usize) -> String {
+    pub fn death(&mut self, processor: usize) -> String {
         let mut text = String::new();
-        if let Some(logical) = self.processors.get(processor) {
+        if let Some(logical) = self.processors.get_mut(processor) {
+            logical.core.memory.begin_turn(core::mem::take(&mut self.ram));
             // Writing to a string cannot fail.
             let _infallible = write(&mut text, processor, logical);
+            self.ram = logical.core.memory.end_turn();
         }
         text
     }

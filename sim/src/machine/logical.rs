@@ -10,6 +10,7 @@ use isa::engine::{CodeCache, Run};
 use isa::event::{Event, EventKind, Exception, Vector};
 use isa::flags::Rflags;
 use isa::segment::SegmentRegister;
+use isa::system::debug::{self, Dr6};
 use isa::system::{Activity, Interruptibility};
 use isa::system::{Combined, combine, deliver, exception_of};
 use platform::Time;
@@ -107,14 +108,22 @@ impl Logical {
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
         let traps = self.core.state.flags.get() & Rflags::TF.bits() != 0;
-        let single = traps || !shadow.is_empty();
+        let resumes = self.core.state.flags.get() & Rflags::RF.bits() != 0;
+        let single = debug::must_step(&self.core.state) || !shadow.is_empty();
+        if single && !resumes && self.meets_breakpoint(code) {
+            return;
+        }
         let budget = if single { 1 } else { until.since(self.now()).max(1) };
+        if resumes {
+            // It shields one instruction.
+            self.core.state.flags.clear(Rflags::RF);
+        }
         self.core.select_context();
         self.core.outside.clock.begin(budget);
         let run = code.run(&mut self.core, budget);
         let executed = self.core.outside.clock.end(&self.core.state);
         self.instructions += executed;
-        if executed > 0 {
+        if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
             self.debug_trap |= if traps { SINGLE_STEP } else { 0 };
         }
@@ -123,6 +132,17 @@ impl Logical {
         }
     }
 
+    /// A breakpoint at the instruction that comes next is a fault before it.
+    fn meets_breakpoint(&mut self, code: &mut CodeCache<Core>) -> bool {
+        let at = self.core.state.code_context().linear(self.core.state.rip());
+        let reasons = debug::on_execution(&self.core.state.system, at);
+        if !reasons.is_empty() {
+            self.raise(&Exception::debug(reasons), code);
+        }
+        !reasons.is_empty()
+    }
+
+    /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
             Stop::Done | Stop::CodeWrite(_) => {}
@@ -172,6 +192,9 @@ impl Logical {
     /// An exception of an instruction.
     fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
         self.note_page_fault(exception);
+        if exception.vector == Vector::Debug {
+            debug::record(&mut self.core.state.system, exception.debug_reasons());
+        }
         self.send(Event::exception(exception), code);
     }
 
@@ -184,8 +207,7 @@ impl Logical {
 
     /// A debug exception that names these conditions.
     fn debug(&mut self, bits: u64, code: &mut CodeCache<Core>) {
-        self.core.state.system.dr6 |= bits;
-        self.send(Event::exception(&Exception::plain(Vector::Debug)), code);
+        self.raise(&Exception::debug(Dr6::from_bits_truncate(bits)), code);
     }
 
     /// Delivers an event, and what follows from it when that fails.
@@ -226,4 +248,10 @@ impl Logical {
         let address = is_page_fault.then_some(state.system.cr2);
         self.history.note(Taken { event: *event, at, address, failed: false });
     }
+}
+
+/// Whether a stop that leaves RIP at its instruction is the end of that instruction, so that what it was shielded from
+/// may come now.
+const fn ends_instruction(stop: &Stop) -> bool {
+    matches!(stop, Stop::Halt | Stop::Wait)
 }

@@ -28,11 +28,12 @@ pub use options::MachineOptions;
 
 use crate::load::Loaded;
 use crate::processor::Processor;
+use isa::address::HostPhysicalAddress;
 use isa::engine::CodeCache;
 use isa::system::Activity;
 use logical::{Core, Logical};
 use mmu::{Geometry, Mmu, Ram};
-use platform::{Platform, ProcessorIndex, Time};
+use platform::{Platform, ProcessorIndex, Time, acpi};
 use report::{RunReport, StopKind, StopReport, TlbReport};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -72,10 +73,14 @@ impl Machine {
         sink: platform::SerialSink,
     ) -> Result<Self, MachineError> {
         let model = Rc::new(options.model()?);
-        let platform = Rc::new(RefCell::new(Platform::new(&options.platform(&model), sink)?));
+        let platform_options = options.platform(&model);
+        let platform = Rc::new(RefCell::new(Platform::new(&platform_options, sink)?));
         let ram = Ram::with_ranges(&options.ranges())?;
         for piece in &loaded.pieces {
             ram.copy_in(piece.address, &piece.bytes)?;
+        }
+        for table in acpi::tables(&platform_options) {
+            ram.copy_in(HostPhysicalAddress(table.address), &table.bytes)?;
         }
         let mut processors = Vec::new();
         for number in 0..options.processors {

@@ -5,7 +5,7 @@ use crate::cpuid::{Feature, Model};
 use crate::load::{HOLE_END, HOLE_START, LoadError, MemoryMap};
 use isa::address::HostPhysicalAddress;
 use mmu::ram::MemoryRange;
-use platform::{Acpi, LocalApicFeatures, PlatformOptions};
+use platform::{Acpi, LocalApicFeatures, PlatformOptions, acpi};
 use serde::Serialize;
 
 /// What a machine consists of.
@@ -65,6 +65,12 @@ impl MachineOptions {
     /// A size that is no RAM.
     pub fn memory_map(&self) -> Result<MemoryMap, LoadError> {
         MemoryMap::new(self.memory)
+    }
+
+    /// Where the ACPI root pointer is, for loaders.
+    #[must_use]
+    pub fn root_pointer(&self) -> Option<HostPhysicalAddress> {
+        self.acpi.then_some(HostPhysicalAddress(acpi::ROOT_POINTER))
     }
 
     /// RAM as addresses see it: with the shadow of ROMs as RAM, and a hole for video memory.

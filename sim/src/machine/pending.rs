@@ -38,7 +38,7 @@ struct Row {
 
 /// In the order of priority.
 const ROWS: [Row; 5] = [
-    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: waits_for_startup },
+    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: |_| false },
     Row {
         due: Due::Startup,
         is_there: |pending| pending.startup,
@@ -132,11 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_that_waits_for_startup_takes_nothing_else() {
+    fn a_processor_that_waits_for_startup_takes_init_and_nothing_else() {
         let mut state = ready();
         state.system.activity = Activity::WaitForSipi;
-        assert_eq!(first(&ALL, &state), Some(Due::Startup));
-        assert_eq!(first(&Pending { startup: false, ..ALL }, &state), None);
+        assert_eq!(first(&ALL, &state), Some(Due::Init));
+        let after_init = Pending { init: false, ..ALL };
+        assert_eq!(first(&after_init, &state), Some(Due::Startup));
+        assert_eq!(first(&Pending { startup: false, ..after_init }, &state), None);
     }
 
     #[test]

@@ -74,14 +74,14 @@ impl Controller {
         }
     }
 
-    /// Sets the level of an input.
+    /// Sets the level of an input. A request by an edge stays until it is acknowledged, also when the line is released
+    /// before: the 8259 of a chipset latches it.
     pub(super) fn set_input(&mut self, input: u8, level: Level) {
         let bit = 1 << (input & 7);
         if level.is_asserted() {
             self.edges |= bit & !self.inputs;
             self.inputs |= bit;
         } else {
-            self.edges &= !bit;
             self.inputs &= !bit;
         }
     }
