@@ -17,7 +17,7 @@ fn adjusted(code: &[u8], ax: u16, flags: Rflags) -> (u16, Rflags) {
 
 #[test]
 fn daa_and_das_make_sums_and_differences_of_two_decimal_digits() {
-    let packed = |value: u8| value / 10 << 4 | value % 10;
+    let packed = |value: u8| ((value / 10) << 4) + value % 10;
     for (a, b) in (0..100_u8).flat_map(|a| (0..100_u8).map(move |b| (a, b))) {
         // add al,bl / daa, and sub al,bl / das
         for (code, value) in [
@@ -48,7 +48,7 @@ fn aaa_and_aas_carry_into_ah_and_aam_and_aad_convert() {
     for value in 0..=255_u16 {
         for base in [10_u8, 7, 16] {
             let (ax, flags) = adjusted(&[0xd4, base], 0x5500 | value, Rflags::empty()); // aam
-            assert_eq!(ax, value / u16::from(base) << 8 | value % u16::from(base));
+            assert_eq!(ax, ((value / u16::from(base)) << 8) + value % u16::from(base));
             assert_eq!(flags.contains(Rflags::ZF), value % u16::from(base) == 0);
             let (back, _) = adjusted(&[0xd5, base], ax, Rflags::empty()); // aad
             assert_eq!(back, value);

@@ -36,7 +36,8 @@ enum Access {
 
 /// Virtual-8086 mode needs IOPL 3, or with its extensions 16-bit operands.
 fn access<W: Width>(state: &State) -> Result<Access, Stopped> {
-    if !state.is_virtual_8086() || state.io_privilege_level() == 3 {
+    // 64-bit mode has no VM.
+    if W::BITS == 64 || !state.is_virtual_8086() || state.io_privilege_level() == 3 {
         Ok(Access::Direct)
     } else if state.system.cr4.contains(Cr4::VME) && W::BITS == 16 {
         Ok(Access::VirtualInterruptFlag)
@@ -93,7 +94,7 @@ fn popped<W: Width>(state: &State, old: Rflags, image: Rflags) -> Rflags {
     if W::BITS == 16 {
         changes &= Rflags::from_bits_retain(0xffff);
     }
-    old - changes | image & changes
+    (old - changes) | image & changes
 }
 
 /// A program may not set IF while an interrupt is pending, nor TF.
@@ -103,7 +104,7 @@ fn popped_by_extension(old: Rflags, image: Rflags) -> Result<Rflags, Stopped> {
         return Err(Stop::GENERAL_PROTECTION.into());
     }
     let changes = CHANGES & Rflags::from_bits_retain(0xffff);
-    let mut new = old - changes | image & changes;
+    let mut new = (old - changes) | image & changes;
     new.set(Rflags::VIF, enables);
     Ok(new)
 }
