@@ -115,10 +115,10 @@ fn salc_fills_al_with_the_carry() {
 #[test]
 fn every_16_bit_address_form_adds_its_registers_modulo_64_kib() {
     let [bx, bp, si, di] = [0xf111_u64, 0xe222, 0x2333, 0x3444];
-    // mod = 10, r/m = 0..8: lea ax,[.. + 1234h]
+    // mod = 10, r/m = 0..8: lea eax,[.. + 1234h]
     let sums = [bx + si, bx + di, bp + si, bp + di, si, di, bp, bx];
     for (rm, sum) in (0..).zip(sums) {
-        let mut machine = machine(Mode::Bits16, &[0x8d, 0x80 | rm, 0x34, 0x12], 0x8000);
+        let mut machine = machine(Mode::Bits16, &[0x66, 0x8d, 0x80 | rm, 0x34, 0x12], 0x8000);
         let slots = [(Slot::Rbx, bx), (Slot::Rbp, bp), (Slot::Rsi, si), (Slot::Rdi, di)];
         for (slot, value) in slots {
             machine.state.set_slot(slot, value | 0x7777_0000);
