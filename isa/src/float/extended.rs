@@ -3,6 +3,13 @@
 //! A number is unpacked, computed exactly or with enough bits and a sticky one, and rounded once, to the precision and in
 //! the direction of the control word. Exceptions are the low six bits of the status word.
 
+mod convert;
+mod round;
+
+use round::{rounded, shift_right_sticky};
+
+pub(crate) use convert::{Short, from_integer, round_to_integer, to_integer};
+
 /// #IA, an invalid operand.
 pub(crate) const INVALID: u16 = 1;
 /// #D, a denormal operand.
@@ -154,124 +161,6 @@ impl Extended {
     }
 }
 
-/// What is added to the exponent of a result whose underflow is not masked, and taken from that of an overflow (SDM Vol.
-/// 1, 8.5.4 and 8.5.5).
-const ADJUSTMENT: i32 = 0x6000;
-
-/// Where a result is rounded to.
-#[derive(Clone, Copy)]
-struct Target {
-    precision: u32,
-    bias: i32,
-    /// The biased exponent of infinities.
-    largest: i32,
-}
-
-/// A rounded number: a biased exponent and the significand with its integer bit in bit 63.
-struct Rounded {
-    exponent: i32,
-    significand: u64,
-    exceptions: u16,
-    rounded_up: bool,
-}
-
-/// Whether a magnitude is rounded up, by its discarded bits and the lowest kept one.
-fn rounds_up(rounding: Rounding, negative: bool, odd: bool, rest: u128, half: u128) -> bool {
-    match rounding {
-        Rounding::Nearest => rest > half || rest == half && odd,
-        Rounding::Down => negative && rest != 0,
-        Rounding::Up => !negative && rest != 0,
-        Rounding::Truncate => false,
-    }
-}
-
-/// Rounds `significand` (bit 127 set, bit 0 sticky) times 2^(`exponent` - 127). Tininess is found after rounding.
-fn round(negative: bool, exponent: i32, significand: u128, control: Control, target: Target) -> Rounded {
-    let step = 1_u128 << (128 - target.precision);
-    let kept = |value: u128| {
-        let rest = value & (step - 1);
-        let up = rounds_up(control.rounding, negative, value & step != 0, rest, step >> 1);
-        (value - rest, up, rest != 0)
-    };
-    let mut exponent = exponent + target.bias;
-    let mut significand = significand;
-    let mut tiny = false;
-    if exponent <= 0 {
-        let (unbounded, up, _) = kept(significand);
-        tiny = exponent < 0 || !(up && unbounded.checked_add(step).is_none());
-    }
-    let mut exceptions = if tiny && control.masks & UNDERFLOW == 0 { UNDERFLOW } else { 0 };
-    // A result for memory is not delivered then.
-    let adjusts = target.largest == i32::from(LARGEST_EXPONENT);
-    if exceptions != 0 && adjusts {
-        exponent += ADJUSTMENT;
-    } else if exponent <= 0 {
-        let shift = (1 - exponent).cast_unsigned();
-        significand = shift_right_sticky(significand, shift);
-        exponent = 0;
-    }
-    let (mut result, rounded_up, inexact) = kept(significand);
-    if rounded_up {
-        let (sum, carry) = result.overflowing_add(step);
-        result = if carry { 1 << 127 } else { sum };
-        exponent += i32::from(carry);
-    }
-    if exponent == 0 && result >> 127 != 0 {
-        exponent = 1;
-    }
-    if inexact {
-        exceptions |= if tiny { PRECISION | UNDERFLOW } else { PRECISION };
-    }
-    if exponent >= target.largest {
-        if control.masks & OVERFLOW != 0 || !adjusts {
-            return overflowed(negative, control, target);
-        }
-        exceptions |= OVERFLOW;
-        exponent -= ADJUSTMENT;
-    }
-    Rounded { exponent, significand: high_half(result), exceptions, rounded_up }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "the upper 64 of 128 bits")]
-fn high_half(value: u128) -> u64 {
-    (value >> 64) as u64
-}
-
-/// Infinity, or the largest number where the direction is away from it.
-fn overflowed(negative: bool, control: Control, target: Target) -> Rounded {
-    let infinite = match control.rounding {
-        Rounding::Nearest => true,
-        Rounding::Down => negative,
-        Rounding::Up => !negative,
-        Rounding::Truncate => false,
-    };
-    let (exponent, significand) = if infinite {
-        (target.largest, INTEGER)
-    } else {
-        (target.largest - 1, u64::MAX << (64 - target.precision))
-    };
-    Rounded { exponent, significand, exceptions: OVERFLOW | PRECISION, rounded_up: infinite }
-}
-
-fn shift_right_sticky(value: u128, shift: u32) -> u128 {
-    match shift {
-        0 => value,
-        1..=127 => value >> shift | u128::from(value << (128 - shift) != 0),
-        _ => u128::from(value != 0),
-    }
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a biased exponent of 15 bits")]
-fn rounded(negative: bool, exponent: i32, significand: u128, control: Control) -> Outcome {
-    let target =
-        Target { precision: control.precision, bias: EXPONENT_BIAS, largest: i32::from(LARGEST_EXPONENT) };
-    let shift = significand.leading_zeros();
-    let exponent = exponent - shift.cast_signed();
-    let rounded = round(negative, exponent, significand << shift, control, target);
-    let value = Extended { negative, exponent: rounded.exponent as u16, significand: rounded.significand };
-    Outcome { value, exceptions: rounded.exceptions, rounded_up: rounded.rounded_up }
-}
-
 fn invalid() -> Outcome {
     Outcome::exact(Extended::INDEFINITE).with(INVALID)
 }
@@ -397,7 +286,7 @@ pub(crate) fn divide(a: Extended, b: Extended, control: Control) -> Outcome {
             let divisor = u128::from(b);
             let dividend = u128::from(a) << 64;
             let (high, rest) = (dividend / divisor, (dividend % divisor) << 62);
-            let quotient = high << 62 | rest / divisor | u128::from(rest % divisor != 0);
+            let quotient = high << 62 | (rest / divisor) | u128::from(rest % divisor != 0);
             rounded(negative, exponent_a - exponent_b + 1, quotient, control).with(denormal)
         }
     }
@@ -444,139 +333,4 @@ pub(crate) fn compare(a: Extended, b: Extended) -> Option<core::cmp::Ordering> {
         (true, false) => core::cmp::Ordering::Less,
         (false, true) => core::cmp::Ordering::Greater,
     })
-}
-
-/// A single- or double-precision format: bits of the exponent and of the fraction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Short {
-    exponent_bits: u32,
-    fraction_bits: u32,
-}
-
-impl Short {
-    pub(crate) const SINGLE: Self = Self { exponent_bits: 8, fraction_bits: 23 };
-    pub(crate) const DOUBLE: Self = Self { exponent_bits: 11, fraction_bits: 52 };
-
-    fn largest(self) -> i32 {
-        (1 << self.exponent_bits) - 1
-    }
-
-    fn bias(self) -> i32 {
-        self.largest() / 2
-    }
-
-    /// The number that these bits are; #IA says that it is a signaling NaN.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "fields of the format")]
-    pub(crate) fn extend(self, bits: u64) -> Outcome {
-        let fraction = bits << (63 - self.fraction_bits) & !INTEGER;
-        let exponent = (bits >> self.fraction_bits) as i32 & self.largest();
-        let negative = bits >> (self.exponent_bits + self.fraction_bits) & 1 != 0;
-        let value =
-            |exponent: i32, significand| Extended { negative, exponent: exponent as u16, significand };
-        if exponent == self.largest() {
-            let value = value(i32::from(LARGEST_EXPONENT), INTEGER | fraction);
-            return match value.class() {
-                Class::SignalingNan => Outcome::exact(value).with(INVALID),
-                _ => Outcome::exact(value),
-            };
-        }
-        if exponent != 0 {
-            return Outcome::exact(value(exponent - self.bias() + EXPONENT_BIAS, INTEGER | fraction));
-        }
-        if fraction == 0 {
-            return Outcome::exact(Extended::zero(negative));
-        }
-        let shift = fraction.leading_zeros();
-        let exponent = 1 - self.bias() + EXPONENT_BIAS - shift.cast_signed();
-        Outcome::exact(value(exponent, fraction << shift)).with(DENORMAL)
-    }
-
-    /// The bits of a number rounded to this format.
-    #[allow(clippy::cast_sign_loss, reason = "a biased exponent is not negative")]
-    pub(crate) fn shorten(self, a: Extended, control: Control) -> Outcome<u64> {
-        let pack = |negative: bool, exponent: i32, significand: u64| {
-            let fraction = (significand & !INTEGER) >> (63 - self.fraction_bits);
-            let sign = u64::from(negative) << (self.exponent_bits + self.fraction_bits);
-            sign | (exponent as u64) << self.fraction_bits | fraction
-        };
-        let special = |a: Extended| Outcome::exact(pack(a.negative, self.largest(), a.significand));
-        match a.class() {
-            Class::Unsupported => special(Extended::INDEFINITE).with(INVALID),
-            Class::SignalingNan => special(a.quieted()).with(INVALID),
-            Class::QuietNan | Class::Infinity => special(a),
-            Class::Zero => Outcome::exact(pack(a.negative, 0, 0)),
-            Class::Normal | Class::Denormal => {
-                let (exponent, significand) = a.parts();
-                let target =
-                    Target { precision: self.fraction_bits + 1, bias: self.bias(), largest: self.largest() };
-                let r = round(a.negative, exponent, u128::from(significand) << 64, control, target);
-                let value = pack(a.negative, r.exponent, r.significand);
-                Outcome { value, exceptions: r.exceptions, rounded_up: r.rounded_up }
-            }
-        }
-    }
-}
-
-/// The number that an integer is.
-#[allow(clippy::cast_possible_truncation, reason = "an exponent of 15 bits")]
-pub(crate) fn from_integer(value: i64) -> Extended {
-    let magnitude = value.unsigned_abs();
-    if magnitude == 0 {
-        return Extended::ZERO;
-    }
-    let shift = magnitude.leading_zeros();
-    let exponent = (EXPONENT_BIAS.cast_unsigned() + 63 - shift) as u16;
-    Extended { negative: value < 0, exponent, significand: magnitude << shift }
-}
-
-/// An integer of `bits` bits; what does not fit is the integer indefinite.
-pub(crate) fn to_integer(a: Extended, bits: u32, rounding: Rounding) -> Outcome<i64> {
-    let indefinite = Outcome::exact(i64::MIN >> (64 - bits)).with(INVALID);
-    let magnitude = match a.class() {
-        Class::Zero => return Outcome::exact(0),
-        Class::Normal | Class::Denormal => magnitude(a, rounding),
-        _ => return indefinite,
-    };
-    let limit = (1_u128 << (bits - 1)) + u128::from(a.negative);
-    match magnitude {
-        Some(Outcome { value, exceptions, rounded_up }) if value < limit => {
-            let value = i128::try_from(value).unwrap_or(0);
-            let value = i64::try_from(if a.negative { -value } else { value }).unwrap_or(0);
-            Outcome { value, exceptions, rounded_up }
-        }
-        _ => indefinite,
-    }
-}
-
-/// The magnitude rounded to an integer; nothing when it is far above all integers.
-fn magnitude(a: Extended, rounding: Rounding) -> Option<Outcome<u128>> {
-    let (exponent, significand) = a.parts();
-    if exponent > 63 {
-        return None;
-    }
-    // 64 bits of fraction.
-    let fixed = shift_right_sticky(u128::from(significand) << 64, (63 - exponent).cast_unsigned());
-    let rest = fixed & u128::from(u64::MAX);
-    let whole = fixed >> 64;
-    let up = rounds_up(rounding, a.negative, whole & 1 != 0, rest, 1 << 63);
-    let exceptions = if rest == 0 { 0 } else { PRECISION };
-    Some(Outcome { value: whole + u128::from(up), exceptions, rounded_up: up })
-}
-
-/// `a` rounded to an integer, in the format.
-pub(crate) fn round_to_integer(a: Extended, control: Control) -> Outcome {
-    let denormal = match special(a, Extended::ZERO) {
-        Ok(denormal) => denormal,
-        Err(outcome) => return outcome,
-    };
-    if matches!(a.class(), Class::Zero | Class::Infinity) {
-        return Outcome::exact(a);
-    }
-    let Some(Outcome { value, exceptions, rounded_up }) = magnitude(a, control.rounding) else {
-        return Outcome::exact(a);
-    };
-    let exact = Control { precision: 64, ..control };
-    let result =
-        if value == 0 { Extended::zero(a.negative) } else { rounded(a.negative, 127, value, exact).value };
-    Outcome { value: result, exceptions: exceptions | denormal, rounded_up }
 }

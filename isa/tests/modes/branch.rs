@@ -91,11 +91,11 @@ fn a_return_releases_its_operand_size_and_its_immediate() {
 fn the_address_size_of_a_loop_says_which_register_counts() {
     // loop $ / loop $ with the address-size prefix / loop with the operand-size prefix
     let rows: [(Mode, &[u8], u64, u64); 6] = [
-        (Mode::Bits16, &[0xe2, 0xfe], 0x1234_0003, 0x1234_0000),
-        (Mode::Bits16, &[0x67, 0xe2, 0xfd], 3, 0),
-        (Mode::Bits32, &[0xe2, 0xfe], 3, 0),
+        (Mode::Bits16, &[0xe2, 0xfe], 0x1234_0103, 0x1234_0000),
+        (Mode::Bits16, &[0x67, 0xe2, 0xfd], 0x103, 0),
+        (Mode::Bits32, &[0xe2, 0xfe], 0x103, 0),
         (Mode::Bits32, &[0x67, 0xe2, 0xfd], 0x1234_0003, 0x1234_0000),
-        (Mode::Bits64, &[0xe2, 0xfe], 3, 0),
+        (Mode::Bits64, &[0xe2, 0xfe], 0x103, 0),
         (Mode::Bits64, &[0x67, 0xe2, 0xfd], 0x1234_0000_0003, 0),
     ];
     for (mode, code, count, left) in rows {

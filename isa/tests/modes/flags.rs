@@ -79,7 +79,7 @@ proptest! {
             return Ok(());
         }
         let changes = changeable(place, iopl, wide).unwrap();
-        let mut expected = before - changes | image & changes;
+        let mut expected = (before - changes) | image & changes;
         if virtualized {
             expected.set(Rflags::VIF, image.contains(Rflags::IF));
         }

@@ -17,7 +17,7 @@ fn adjusted(code: &[u8], ax: u16, flags: Rflags) -> (u16, Rflags) {
 
 #[test]
 fn daa_and_das_make_sums_and_differences_of_two_decimal_digits() {
-    let packed = |value: u8| value / 10 << 4 | value % 10;
+    let packed = |value: u8| ((value / 10) << 4) + value % 10;
     for (a, b) in (0..100_u8).flat_map(|a| (0..100_u8).map(move |b| (a, b))) {
         // add al,bl / daa, and sub al,bl / das
         for (code, value) in [
@@ -48,7 +48,7 @@ fn aaa_and_aas_carry_into_ah_and_aam_and_aad_convert() {
     for value in 0..=255_u16 {
         for base in [10_u8, 7, 16] {
             let (ax, flags) = adjusted(&[0xd4, base], 0x5500 | value, Rflags::empty()); // aam
-            assert_eq!(ax, value / u16::from(base) << 8 | value % u16::from(base));
+            assert_eq!(ax, ((value / u16::from(base)) << 8) + value % u16::from(base));
             assert_eq!(flags.contains(Rflags::ZF), value % u16::from(base) == 0);
             let (back, _) = adjusted(&[0xd5, base], ax, Rflags::empty()); // aad
             assert_eq!(back, value);
@@ -115,10 +115,10 @@ fn salc_fills_al_with_the_carry() {
 #[test]
 fn every_16_bit_address_form_adds_its_registers_modulo_64_kib() {
     let [bx, bp, si, di] = [0xf111_u64, 0xe222, 0x2333, 0x3444];
-    // mod = 10, r/m = 0..8: lea ax,[.. + 1234h]
+    // mod = 10, r/m = 0..8: lea eax,[.. + 1234h]
     let sums = [bx + si, bx + di, bp + si, bp + di, si, di, bp, bx];
     for (rm, sum) in (0..).zip(sums) {
-        let mut machine = machine(Mode::Bits16, &[0x8d, 0x80 | rm, 0x34, 0x12], 0x8000);
+        let mut machine = machine(Mode::Bits16, &[0x66, 0x8d, 0x80 | rm, 0x34, 0x12], 0x8000);
         let slots = [(Slot::Rbx, bx), (Slot::Rbp, bp), (Slot::Rsi, si), (Slot::Rdi, di)];
         for (slot, value) in slots {
             machine.state.set_slot(slot, value | 0x7777_0000);

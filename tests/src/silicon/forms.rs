@@ -48,6 +48,21 @@ impl Catalogue {
     }
 }
 
+/// Instructions with a code of legacy encoding that exists in a mode and that the engine does not model there.
+pub(crate) fn unmodelled(mode: Mode) -> std::collections::BTreeSet<Mnemonic> {
+    let exists = |code: &Code| match mode {
+        Mode::Bits64 => code.op_code().mode64(),
+        Mode::Bits32 => code.op_code().mode32(),
+        Mode::Bits16 => code.op_code().mode16(),
+    };
+    let legacy = Code::values().filter(exists).filter(|code| code.encoding() == EncodingKind::Legacy);
+    let models = |form| {
+        let draft = build(form, &mut Plan::simple(0, mode));
+        draft.is_some_and(|draft| scope::of_in(mode.code(), &draft.instruction) != Scope::Unmodelled)
+    };
+    legacy.filter(|&code| !forms_of(code).into_iter().any(models)).map(|code| code.mnemonic()).collect()
+}
+
 enum Judgement {
     Generated,
     LeftOut(&'static str),

@@ -240,7 +240,7 @@ impl Plan {
             rest = rest.wrapping_sub(self.registers.gpr[self.index]);
         }
         let rest = rest & 0xffff;
-        let byte = rest < 0x80 || rest >= 0xff80;
+        let byte = !(0x80..0xff80).contains(&rest);
         let is_absolute = base.is_none();
         instruction.set_memory_displ_size(if byte && !is_absolute { 1 } else { 2 });
         instruction.set_memory_displacement64(rest);

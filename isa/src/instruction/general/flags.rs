@@ -36,7 +36,8 @@ enum Access {
 
 /// Virtual-8086 mode needs IOPL 3, or with its extensions 16-bit operands.
 fn access<W: Width>(state: &State) -> Result<Access, Stopped> {
-    if !state.is_virtual_8086() || state.io_privilege_level() == 3 {
+    // 64-bit mode has no VM.
+    if W::BITS == 64 || !state.is_virtual_8086() || state.io_privilege_level() == 3 {
         Ok(Access::Direct)
     } else if state.system.cr4.contains(Cr4::VME) && W::BITS == 16 {
         Ok(Access::VirtualInterruptFlag)

@@ -5,7 +5,7 @@ use super::stack::{Verdict, execute, number, wait};
 use super::transfer::{Keep, Pop, Pops};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind};
-use crate::float::extended::{self, Control, DENORMAL, Extended, INVALID, Outcome};
+use crate::float::extended::{self, Control, DENORMAL, Extended, INVALID, Outcome, ZERO_DIVIDE};
 use crate::record::{Handler, Record};
 use crate::registers::X87;
 use iced_x86::{MemorySize, Mnemonic};
@@ -129,7 +129,7 @@ fn compute<O: Operation>(x87: &mut X87, to: usize, source: Option<Outcome>) -> V
     };
     let mut outcome = O::apply(x87.get(to), source.value, x87.rounding());
     outcome.exceptions |= source.exceptions;
-    if outcome.exceptions & INVALID != 0 || x87.get(to).is_nan() {
+    if outcome.exceptions & (INVALID | ZERO_DIVIDE) != 0 || x87.get(to).is_nan() {
         outcome.exceptions &= !DENORMAL;
     }
     let verdict = x87.judge(&outcome);

@@ -17,17 +17,11 @@ pub(super) trait Format {
 
 /// A format in which results are stored.
 pub(super) trait Stored {
-    /// Bytes in memory.
-    const BYTES: usize;
     /// Asks whether it could be stored.
     ///
     /// # Errors
     /// What the memory refuses.
-    fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-        let at = record.linear_address(cpu.state(), Self::BYTES, AccessKind::Write)?;
-        cpu.modify::<u8>(at, |_, old| old)?;
-        cpu.modify::<u8>(at.add(Self::BYTES as u64 - 1), |_, old| old)
-    }
+    fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped>;
     /// The bits of a number in this format.
     fn convert(value: Extended, control: Control) -> Outcome<u128>;
     /// Stores the bits.
@@ -56,7 +50,9 @@ macro_rules! short {
         }
 
         impl Stored for $name {
-            const BYTES: usize = size_of::<$bits>();
+            fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+                Memory::modify(cpu, record, |_, old: $bits| old)
+            }
 
             fn convert(value: Extended, control: Control) -> Outcome<u128> {
                 let Outcome { value, exceptions, rounded_up } = $format.shorten(value, control);
@@ -83,7 +79,9 @@ macro_rules! integer {
         }
 
         impl Stored for $name {
-            const BYTES: usize = size_of::<$bits>();
+            fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+                Memory::modify(cpu, record, |_, old: $bits| old)
+            }
 
             fn convert(value: Extended, control: Control) -> Outcome<u128> {
                 let Outcome { value, exceptions, rounded_up } =
@@ -103,7 +101,9 @@ integer!(Integer32, u32);
 integer!(Integer64, u64);
 
 impl<F: Stored> Stored for Truncated<F> {
-    const BYTES: usize = F::BYTES;
+    fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+        F::probe(cpu, record)
+    }
 
     fn convert(value: Extended, control: Control) -> Outcome<u128> {
         F::convert(value, Control { rounding: Rounding::Truncate, ..control })
@@ -125,7 +125,11 @@ impl Format for DoubleExtended {
 }
 
 impl Stored for DoubleExtended {
-    const BYTES: usize = 10;
+    fn probe<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+        let at = record.linear_address(cpu.state(), 10, AccessKind::Write)?;
+        cpu.modify::<u64>(at, |_, old| old)?;
+        cpu.modify::<u16>(at.add(8), |_, old| old)
+    }
 
     fn convert(value: Extended, _: Control) -> Outcome<u128> {
         Outcome::exact(value.to_bits())
