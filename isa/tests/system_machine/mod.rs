@@ -137,7 +137,7 @@ impl Machine {
             machine.set_descriptor(1 + 2 * level, descriptor(0, 0xf_ffff, 0x9b | level << 5, 0xa));
         }
         let mut code = machine.state.segment(SegmentRegister::Cs);
-        code.rights = code.rights - AccessRights::DEFAULT_BIG | AccessRights::LONG;
+        code.rights = (code.rights - AccessRights::DEFAULT_BIG) | AccessRights::LONG;
         machine.state.set_segment(SegmentRegister::Cs, code);
         machine.state.system.cr0 |= Cr0::PG;
         machine.state.system.cr4 |= Cr4::PAE;
