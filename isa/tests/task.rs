@@ -8,7 +8,7 @@ use isa::engine::CodeCache;
 use isa::event::{Event, Exception, Vector};
 use isa::segment::SegmentRegister;
 use isa::state::Slot;
-use isa::system::deliver;
+use isa::system::{Interruptibility, deliver};
 use system_machine::*;
 
 const TSS_SELECTOR: u16 = 0xa0;
@@ -115,6 +115,19 @@ fn an_exception_through_a_task_gate_leaves_its_error_code_on_the_new_stack() {
     assert_eq!(machine.get::<u32>(TSS + 0x20), u32::try_from(CODE).unwrap());
     assert_eq!(machine.get::<u32>(TSS + 0x24), 0x1_0202, "RF");
     assert_eq!(machine.get::<u16>(OTHER_TSS), OLD);
+}
+
+#[test]
+fn a_fault_in_the_new_task_during_delivery_has_ext_and_ends_the_shadow() {
+    let mut machine = machine(0);
+    machine.put(IDT + 13 * 8, gate(TSS_SELECTOR.into(), 0, 0x85, 0));
+    machine.put(OTHER_TSS + 0x50, 8_u32);
+    machine.state.system.interruptibility = Interruptibility::STI;
+    let stopped = deliver(&mut machine, &Event::external(13)).unwrap_err();
+    let expected = Exception::with_code(Vector::InvalidTss, 9);
+    assert_eq!(*stopped, Stop::AfterTaskSwitch(expected));
+    assert_eq!(machine.state.system.interruptibility, Interruptibility::empty());
+    assert_eq!(machine.state.rip(), 0xc000);
 }
 
 /// The access byte of the task at the selector, the limit, the selector of the jump.
