@@ -129,7 +129,7 @@ fn assemble<C: Cpu>(
         let flags = if all_flags { FlagsNeeded::Yes } else { liveness::of(&instructions[number..]) };
         records.push(decode::record_in(context.mode, instruction, instruction.ip16(), flags));
     }
-    if !C::OBSERVED && !context.mode.size.is_segmented() {
+    if !C::OBSERVED && !context.mode.checks_references() {
         fusion::fuse(instructions, &mut records);
     }
     Block {

@@ -4,10 +4,11 @@
 //! enough to run any instruction, which is how they are tested.
 
 use crate::address::{HostPhysicalAddress, LinearAddress};
+use crate::control::Cr4;
 use crate::event::{Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
-use crate::system::{Intercepted, TaskSwitch};
+use crate::system::{Intercepted, System, TaskSwitch};
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -53,6 +54,21 @@ impl Stop {
     #[must_use]
     pub const fn has_completed(&self) -> bool {
         matches!(self, Self::Done | Self::AfterTaskSwitch(_))
+    }
+
+    /// The stop as the machine is to see it: of a reference to a non-canonical address #GP(0) is left, and #XM is #UD
+    /// unless CR4.OSXMMEXCPT is 1 (SDM Vol. 3A, 2.5).
+    #[must_use]
+    pub fn settled(self, system: &System) -> Self {
+        match self {
+            Self::Exception(exception) if exception.is_non_canonical() => Self::GENERAL_PROTECTION,
+            Self::Exception(Exception { vector: Vector::SimdFloatingPoint, .. })
+                if !system.cr4.contains(Cr4::OSXMMEXCPT) =>
+            {
+                Self::INVALID_OPCODE
+            }
+            stop => stop,
+        }
     }
 
     /// #GP(0).

@@ -5,7 +5,7 @@
 
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::instruction;
-use crate::mode::{CodeMode, CodeSize};
+use crate::mode::{AlignmentCheck, CodeMode, CodeSize};
 use crate::record::{Handler, Modifiers, Record};
 use crate::state::Slot;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
@@ -103,7 +103,7 @@ impl<'a> Form<'a> {
         let mut kinds = [Kind::None; 4];
         for (operand, kind) in (0..instruction.op_count().min(4)).zip(&mut kinds) {
             *kind = kind_of(instruction, operand);
-            if mode.size.is_segmented() && *kind == Kind::Flat {
+            if mode.checks_references() && *kind == Kind::Flat {
                 *kind = Kind::Memory;
             }
         }
@@ -179,7 +179,7 @@ pub(crate) fn slot_of(register: Register) -> Slot {
     match register {
         Register::None => Slot::Zero,
         Register::RIP | Register::EIP => Slot::Rip,
-        _ if register.is_xmm() || register.is_mm() => Slot::ALL[register.number() & 15],
+        _ if register.is_xmm() || register.is_mm() || register.is_st() => Slot::ALL[register.number() & 15],
         _ if register.is_gpr() => Slot::ALL[register.full_register().number() & 15],
         _ => Slot::Zero,
     }
@@ -205,7 +205,7 @@ pub fn record_in<C: Cpu>(
     flags: FlagsNeeded,
 ) -> Record<C> {
     let form = Form::in_mode(mode, instruction, flags);
-    let mut record = operands(mode.size, instruction, unmodelled::<C>);
+    let mut record = operands(mode, instruction, unmodelled::<C>);
     record.offset = offset;
     if !is_out_of_reach(instruction) {
         record.handler = instruction::select(&form).unwrap_or(unmodelled::<C>);
@@ -231,7 +231,7 @@ fn unmodelled<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     Err(Stop::Unmodelled.into())
 }
 
-fn operands<C: Cpu>(size: CodeSize, instruction: &Instruction, handler: Handler<C>) -> Record<C> {
+fn operands<C: Cpu>(mode: CodeMode, instruction: &Instruction, handler: Handler<C>) -> Record<C> {
     let mut record = Record {
         handler,
         immediate: 0,
@@ -248,14 +248,14 @@ fn operands<C: Cpu>(size: CodeSize, instruction: &Instruction, handler: Handler<
         length: u8::try_from(instruction.len()).unwrap_or(15),
     };
     for operand in 0..instruction.op_count() {
-        resolve(&mut record, size, instruction, operand);
+        resolve(&mut record, mode, instruction, operand);
     }
     record
 }
 
 /// Register operands fill `destination`, then `source`, then `third`, whatever stands between them, except that a
 /// first operand in memory leaves `destination` free: `add [rbx],rax` has RAX in `source`.
-fn resolve<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction, operand: u32) {
+fn resolve<C>(record: &mut Record<C>, mode: CodeMode, instruction: &Instruction, operand: u32) {
     match instruction.op_kind(operand) {
         OpKind::Register => resolve_register(record, instruction.op_register(operand), operand),
         OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
@@ -269,7 +269,7 @@ fn resolve<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction,
             record.immediate =
                 if kind == OpKind::Immediate8_2nd { record.immediate | value << 32 } else { value };
         }
-        _ => resolve_memory(record, size, instruction),
+        _ => resolve_memory(record, mode, instruction),
     }
 }
 
@@ -298,7 +298,7 @@ fn resolve_register<C>(record: &mut Record<C>, register: Register, operand: u32)
     }
 }
 
-fn resolve_memory<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instruction) {
+fn resolve_memory<C>(record: &mut Record<C>, mode: CodeMode, instruction: &Instruction) {
     record.modifiers = record.modifiers.with_memory_operand();
     if has_32_bit_address(instruction) {
         record.modifiers = record.modifiers.with_32_bit_address();
@@ -306,10 +306,13 @@ fn resolve_memory<C>(record: &mut Record<C>, size: CodeSize, instruction: &Instr
     if has_16_bit_address(instruction) {
         record.modifiers = record.modifiers.with_16_bit_address();
     }
-    if size.is_segmented() {
+    if mode.size.is_segmented() {
         record.modifiers = record.modifiers.with_segment();
     }
-    record.segment = segment_base(size, instruction.memory_segment());
+    if mode.alignment == AlignmentCheck::On {
+        record.modifiers = record.modifiers.with_alignment_check();
+    }
+    record.segment = segment_base(mode.size, instruction.memory_segment());
     if instruction.op_kinds().any(|kind| kind == OpKind::Memory) {
         record.base = slot_of(instruction.memory_base());
         record.index = slot_of(instruction.memory_index());

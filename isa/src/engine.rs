@@ -12,6 +12,7 @@ use crate::cpu::{Cpu, Stop, Stopped};
 use crate::float::Session;
 use crate::mode::{CodeContext, CodeMode, CodeSize};
 use crate::record::Record;
+use crate::stack::stack_fault;
 use core::cell::Cell;
 use rustc_hash::FxHashMap;
 
@@ -231,7 +232,9 @@ impl<C: Cpu> CodeCache<C> {
         let executed = given.abs_diff(cpu.state().remaining);
         match outcome {
             Ok(()) => Run { executed, stop: None, next_rip: cpu.state().rip() },
-            Err((stop, next_rip)) => Run { executed, stop: Some(*stop), next_rip },
+            Err((stop, next_rip)) => {
+                Run { executed, stop: Some(stop.settled(&cpu.state().system)), next_rip }
+            }
         }
     }
 
@@ -423,6 +426,7 @@ fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop:
     }
     let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
     cpu.state_mut().set_rip(rip);
+    let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
     (stop, rip.wrapping_add(u64::from(record.length)))
 }
 
@@ -441,6 +445,7 @@ fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> R
                 return Err((done, cpu.state().rip()));
             }
             cpu.state_mut().set_rip(rip);
+            let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
             return Err((stop, next));
         }
         if !branches {

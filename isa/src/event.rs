@@ -49,6 +49,45 @@ pub enum Vector {
     ControlProtection = 21,
 }
 
+impl Vector {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::DivideError,
+        Self::Debug,
+        Self::NonMaskableInterrupt,
+        Self::Breakpoint,
+        Self::Overflow,
+        Self::BoundRange,
+        Self::InvalidOpcode,
+        Self::DeviceNotAvailable,
+        Self::DoubleFault,
+        Self::InvalidTss,
+        Self::SegmentNotPresent,
+        Self::StackFault,
+        Self::GeneralProtection,
+        Self::PageFault,
+        Self::FloatingPoint,
+        Self::AlignmentCheck,
+        Self::MachineCheck,
+        Self::SimdFloatingPoint,
+        Self::Virtualization,
+        Self::ControlProtection,
+    ];
+
+    /// The exception with this number, if the manual names one.
+    ///
+    /// ```
+    /// use isa::event::Vector;
+    ///
+    /// assert_eq!(Vector::from_number(14), Some(Vector::PageFault));
+    /// assert_eq!(Vector::from_number(15), None);
+    /// ```
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|vector| *vector as u8 == number)
+    }
+}
+
 /// An exception as the processor raises it, before delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Exception {

@@ -55,6 +55,9 @@ impl FlatMachine {
     fn locate(&self, at: LinearAddress, bytes: usize, code: u16) -> Result<usize, Stopped> {
         let fault = |address| Err(Stop::Exception(Exception::page_fault(address, code)).into());
         let offset = at.0.wrapping_sub(Self::BASE);
+        if !matches!(at.0.cast_signed() >> 47, 0 | -1) {
+            return Err(Stop::Exception(Exception::non_canonical(at)).into());
+        }
         if offset >= Self::SIZE {
             return fault(at);
         }

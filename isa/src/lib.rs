@@ -9,8 +9,10 @@
 //! 1. [`registers`], [`event`], [`address`]: the words that all crates share.
 //! 2. [`cpu`]: the seam. Handlers are written against the [`Cpu`](cpu::Cpu) trait; [`flat`] is the smallest machine.
 //! 3. [`instruction`]: what instructions do, a file a family.
-//! 4. [`decode`], [`record`], [`operand`]: how bytes become handlers with resolved operands.
-//! 5. [`engine`]: blocks, how they are found and chained, and the loop that runs them. A first reader may skip
+//! 4. [`system`]: what a user-level program does not see. Who may execute which system instruction is a table
+//!    ([`system::guard`]), and so are the MSRs ([`system::msr`]).
+//! 5. [`decode`], [`record`], [`operand`]: how bytes become handlers with resolved operands.
+//! 6. [`engine`]: blocks, how they are found and chained, and the loop that runs them. A first reader may skip
 //!    `liveness` and `fusion`, which only make it fast.
 //!
 //! # Floating point

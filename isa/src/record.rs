@@ -60,6 +60,7 @@ impl Modifiers {
     const MEMORY: u8 = 8;
     const ADDRESS_16: u8 = 16;
     const SEGMENTED: u8 = 32;
+    const ALIGNMENT: u8 = 64;
 
     pub(crate) fn with_high_destination(self) -> Self {
         Self(self.0 | Self::DESTINATION_HIGH)
@@ -79,6 +80,10 @@ impl Modifiers {
 
     pub(crate) fn with_segment(self) -> Self {
         Self(self.0 | Self::SEGMENTED)
+    }
+
+    pub(crate) fn with_alignment_check(self) -> Self {
+        Self(self.0 | Self::ALIGNMENT)
     }
 
     pub(crate) fn with_memory_operand(self) -> Self {
@@ -127,6 +132,13 @@ impl Modifiers {
         self.0 & Self::SEGMENTED != 0
     }
 
+    /// Whether a reference is more than its address: it has a segment, or must be aligned.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_checked(self) -> bool {
+        self.0 & (Self::SEGMENTED | Self::ALIGNMENT) != 0
+    }
+
     /// Whether one of the operands is in memory.
     #[inline(always)]
     #[must_use]
@@ -168,7 +180,7 @@ impl<C: Cpu> Record<C> {
     ///
     /// # Errors
     ///
-    /// Outside 64-bit mode, what the segment refuses.
+    /// Outside 64-bit mode, what the segment refuses; #AC(0) where alignment is checked.
     #[inline(always)]
     pub fn linear_address(
         &self,
@@ -183,7 +195,7 @@ impl<C: Cpu> Record<C> {
     ///
     /// # Errors
     ///
-    /// Outside 64-bit mode, what the segment refuses.
+    /// Outside 64-bit mode, what the segment refuses; #AC(0) where alignment is checked.
     #[inline(always)]
     pub fn address_at(
         &self,
@@ -192,10 +204,40 @@ impl<C: Cpu> Record<C> {
         bytes: usize,
         kind: AccessKind,
     ) -> Result<LinearAddress, Stopped> {
-        if self.modifiers.is_segmented() {
-            return state.linear_in_segment(self.segment, self.in_address_size(offset), bytes, kind);
+        if self.modifiers.is_checked() {
+            return self.checked_address(state, self.segment, offset, bytes, kind);
         }
         Ok(LinearAddress(state.slot(self.segment).wrapping_add(self.in_address_size(offset))))
+    }
+
+    /// The linear address of an access at `offset` in a segment, with all checks.
+    ///
+    /// # Errors
+    ///
+    /// What the segment refuses, and #AC(0).
+    pub(crate) fn checked_address(
+        &self,
+        state: &State,
+        segment: Slot,
+        offset: u64,
+        bytes: usize,
+        kind: AccessKind,
+    ) -> Result<LinearAddress, Stopped> {
+        let offset = self.in_address_size(offset);
+        let at = if self.modifiers.is_segmented() {
+            state.linear_in_segment(segment, offset, bytes, kind)?
+        } else {
+            LinearAddress(state.slot(segment).wrapping_add(offset))
+        };
+        state.check_alignment(at, bytes)?;
+        Ok(at)
+    }
+
+    /// Whether the memory operand is in the stack segment because of its base, which matters in 64-bit mode for the
+    /// exception of a non-canonical address alone.
+    #[must_use]
+    pub(crate) fn is_in_stack(&self) -> bool {
+        matches!(self.base, Slot::Rsp | Slot::Rbp) && self.segment == Slot::Zero
     }
 
     /// The linear address of the following instruction, while the block runs.

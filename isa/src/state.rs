@@ -45,6 +45,16 @@ pub enum Slot {
 
 impl Slot {
     const COUNT: usize = 24;
+    /// The general-purpose registers, by encoding.
+    pub const GENERAL: [Self; 16] = {
+        let mut general = [Self::Zero; 16];
+        let mut number = 0;
+        while number < 16 {
+            general[number] = Self::ALL[number];
+            number += 1;
+        }
+        general
+    };
     /// The general-purpose slots and the others, by number.
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::Rax,

@@ -64,8 +64,11 @@ impl PagingMode {
 pub enum Privilege {
     /// A user-mode access.
     User,
-    /// A supervisor-mode access.
+    /// An explicit supervisor-mode access: CPL is below 3.
     Supervisor,
+    /// An implicit supervisor-mode access, to a descriptor table or a TSS, whatever CPL is. SMAP applies whatever
+    /// EFLAGS.AC is.
+    ImplicitSupervisor,
 }
 
 bitflags::bitflags! {
@@ -90,6 +93,8 @@ bitflags::bitflags! {
         const PAGE_SIZE_EXTENSIONS = 1 << 7;
         /// CPUID.01H:EDX.PSE-36: bits 20:13 of a PDE that maps a page of 4 MByte are address bits 39:32.
         const PSE_36 = 1 << 8;
+        /// CR4.PKE: PKRU applies to user-mode addresses under 4-level and 5-level paging.
+        const PROTECTION_KEYS = 1 << 9;
     }
 }
 
@@ -108,6 +113,8 @@ pub struct Context {
     pub controls: Controls,
     /// Privilege of the accesses.
     pub privilege: Privilege,
+    /// PKRU: two bits for each protection key (SDM 5.6.2). It is asked at each use of a translation.
+    pub pkru: u32,
     /// MAXPHYADDR: the bits of a physical address, at most 52. Entries with bits above are malformed.
     pub physical_address_width: u8,
     /// The current PCID: 0 when CR4.PCIDE is 0.
@@ -131,6 +138,7 @@ impl Context {
             pdptes: [0; 4],
             controls: Controls::all() - optional,
             privilege: Privilege::User,
+            pkru: 0,
             physical_address_width: 46,
             pcid: 0,
             vpid: 0,
@@ -141,10 +149,36 @@ impl Context {
 
     /// Whether a supervisor-mode access of this kind is refused user-mode addresses (SDM 5.6.1).
     pub(crate) fn refuses_user_pages(&self, kind: AccessKind) -> bool {
-        let override_smap = self.controls.contains(Controls::SMAP_OVERRIDE);
+        let explicit = self.privilege == Privilege::Supervisor;
+        let override_smap = explicit && self.controls.contains(Controls::SMAP_OVERRIDE);
         match kind {
             AccessKind::Execute => self.controls.contains(Controls::SMEP),
             AccessKind::Read | AccessKind::Write => self.controls.contains(Controls::SMAP) && !override_smap,
         }
     }
+
+    /// The protection keys, a bit each, whose user-mode addresses refuse an access of this kind (SDM 5.6.2).
+    pub(crate) fn refused_keys(&self, kind: AccessKind) -> u16 {
+        let applies = self.pkru != 0
+            && self.controls.contains(Controls::PROTECTION_KEYS)
+            && matches!(self.mode, PagingMode::FourLevel | PagingMode::FiveLevel);
+        if !applies || kind == AccessKind::Execute {
+            return 0;
+        }
+        let protected = self.privilege == Privilege::User || self.controls.contains(Controls::WRITE_PROTECT);
+        let write_disable = match kind {
+            AccessKind::Write if protected => even_bits(self.pkru >> 1),
+            _ => 0,
+        };
+        even_bits(self.pkru) | write_disable
+    }
+}
+
+/// Bits 0, 2, 4 and so on of a number, side by side.
+const fn even_bits(number: u32) -> u16 {
+    let mut bits = number & 0x5555_5555;
+    bits = (bits | bits >> 1) & 0x3333_3333;
+    bits = (bits | bits >> 2) & 0x0f0f_0f0f;
+    bits = (bits | bits >> 4) & 0x00ff_00ff;
+    (bits | bits >> 8) as u16
 }

@@ -69,8 +69,10 @@ bitflags::bitflags! {
         const USER = 1 << 2;
         /// RSVD: a reserved bit was set in an entry.
         const RESERVED = 1 << 3;
-        /// I/D: the access was an instruction fetch, and NXE or SMEP is on.
+        /// I/D: the access was an instruction fetch, and NXE, unless under 32-bit paging, or SMEP is on.
         const INSTRUCTION = 1 << 4;
+        /// PK: the protection key of the address refuses the access, whatever else does.
+        const PROTECTION_KEY = 1 << 5;
     }
 }
 
@@ -94,7 +96,7 @@ impl PageFault {
     }
 }
 
-/// Which rule of SDM 5.5.4 or 5.6.1 refused an access.
+/// Which rule of SDM 5.3, 5.4, 5.5.4, 5.6.1 or 5.6.2 refused an access; of several of the last two, the first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PageFaultReason {
@@ -118,6 +120,11 @@ pub enum PageFaultReason {
     NotWritable,
     /// Fetch where XD is 1 in some entry.
     ExecuteDisabled,
+    /// Data access to a user-mode address that PKRU refuses.
+    ProtectionKey {
+        /// The protection key of the page.
+        key: u8,
+    },
 }
 
 impl PageFaultReason {

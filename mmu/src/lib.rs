@@ -12,7 +12,7 @@
 //!
 //! Section numbers are those of the Intel SDM, 326019-092US (June 2026).
 //!
-//! Not modelled: protection keys, shadow stacks, HLAT, sub-page permissions, memory types.
+//! Not modelled: protection keys of supervisor-mode addresses, linear-address masking, shadow stacks, HLAT, sub-page permissions, memory types.
 //!
 //! # Example
 //!

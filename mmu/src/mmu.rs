@@ -9,7 +9,7 @@ pub use crate::translator::Hit;
 pub use bulk::Run;
 pub use observe::AccessReport;
 
-use crate::context::Context;
+use crate::context::{Context, Privilege};
 use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
@@ -187,6 +187,44 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         if self.translator.set_context(context) == Selected::AfterLoss {
             self.views.clear();
         }
+        self.views.select(View::of(&self.translator))
+    }
+
+    /// Makes accesses with another privilege than that of the context, which is as before afterwards.
+    ///
+    /// Deliveries of events, segment loads and task switches do so at CPL 3, with
+    /// [`Privilege::ImplicitSupervisor`]. The accesses have a [view](Self::epoch) of their own: what the user's has
+    /// cached stays there. A change of the context's privilege by `accesses` does not last.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use isa::address::LinearAddress;
+    /// use mmu::{Geometry, Mmu, Privilege, Ram};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut mmu = Mmu::<false>::new(Ram::new(1 << 20)?, &Geometry::functional())?;
+    /// let descriptor: u64 =
+    ///     mmu.with_privilege(Privilege::ImplicitSupervisor, |mmu| mmu.read(LinearAddress(0x1008)))?;
+    /// assert_eq!((descriptor, mmu.context().privilege), (0, Privilege::User));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_privilege<T>(&mut self, privilege: Privilege, accesses: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.context().privilege;
+        self.set_privilege(privilege);
+        let result = accesses(self);
+        self.set_privilege(before);
+        result
+    }
+
+    /// Changes the privilege of the accesses, and nothing else of the context: cheaper than
+    /// [`set_context`](Self::set_context).
+    pub fn set_privilege(&mut self, privilege: Privilege) -> ContextChange {
+        if privilege == self.context().privilege {
+            return ContextChange::None;
+        }
+        self.translator.set_privilege(privilege);
         self.views.select(View::of(&self.translator))
     }
 

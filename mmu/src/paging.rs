@@ -10,6 +10,7 @@
 mod entry;
 mod format;
 mod pdptes;
+mod rights;
 mod walker;
 
 pub use pdptes::{PdpteError, load_pdptes};

@@ -2,9 +2,9 @@
 //! Guest RAM: sparse ranges of host-physical addresses, with holes between them.
 //!
 //! An access that is not in memory as a whole is refused with the first address that is not, for whoever knows the
-//! devices there. Host memory is taken only where the guest touches it. Nothing hands out a reference into RAM: bytes are copied
-//! in and out, so that the host pointers in the [fast map](crate::fast) never alias a Rust reference. Like a
-//! [`Cell`](core::cell::Cell), RAM is written through `&self` and cannot be shared between threads.
+//! devices there. Host memory is taken only where the guest touches it. Nothing hands out a reference into RAM: bytes
+//! are copied in and out, so that the host pointers in the [fast map](crate::fast) never alias a Rust reference. Like
+//! a [`Cell`](core::cell::Cell), RAM is written through `&self` and cannot be shared between threads.
 //!
 //! There is one [`Ram`] for a memory and never a second: the processors of one machine, which take turns, hand it on
 //! by value ([`Mmu::end_turn`](crate::Mmu::end_turn), [`Mmu::begin_turn`](crate::Mmu::begin_turn)). Who has it may
@@ -138,12 +138,6 @@ impl Ram {
     #[must_use]
     pub fn end(&self) -> HostPhysicalAddress {
         HostPhysicalAddress(self.extents.end())
-    }
-
-    /// Whether the page that holds an address is memory.
-    #[must_use]
-    pub fn is_memory(&self, address: HostPhysicalAddress) -> bool {
-        self.pointer(address, 1).is_ok()
     }
 
     /// Reads a value.

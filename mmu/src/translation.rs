@@ -45,23 +45,23 @@ impl PageSize {
     }
 }
 
-/// The size of a page in the guest's tables.
+/// The size of a page in the guest's tables; the number is that of the address bits in the page.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum GuestPageSize {
     /// 4 KByte.
     #[serde(rename = "4K")]
-    Size4K,
+    Size4K = 12,
     /// 2 MByte.
     #[serde(rename = "2M")]
-    Size2M,
+    Size2M = 21,
     /// 4 MByte, under 32-bit paging. It is cached in pieces of 2 MByte at most, as by processors whose arrays for 2-MByte
     /// pages hold half as many of 4 MByte (CPUID leaf 2, descriptor B1H).
     #[serde(rename = "4M")]
-    Size4M,
+    Size4M = 22,
     /// 1 GByte.
     #[serde(rename = "1G")]
-    Size1G,
+    Size1G = 30,
 }
 
 impl GuestPageSize {
@@ -79,12 +79,7 @@ impl GuestPageSize {
     #[inline]
     #[must_use]
     pub const fn shift(self) -> u32 {
-        match self {
-            Self::Size4K => 12,
-            Self::Size2M => 21,
-            Self::Size4M => 22,
-            Self::Size1G => 30,
-        }
+        self as u32
     }
 
     /// The address bits below the page.
@@ -128,36 +123,61 @@ impl From<PageSize> for GuestPageSize {
 }
 
 bitflags::bitflags! {
-    /// What a translation permits, of guest paging and of EPT, and whether it is dirty in both.
+    /// What a translation permits, of guest paging and of EPT, whether it is dirty in both, and its protection key.
     ///
     /// The rights are those of the tables. What they mean for an access depends on the context (privilege,
-    /// CR0.WP, SMEP, SMAP) and is asked by a [`Requirement`].
+    /// CR0.WP, SMEP, SMAP, PKRU) and is asked by a [`Requirement`].
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-    pub struct Rights: u8 {
+    pub struct Rights: u16 {
+        /// The protection key of a user-mode address: bits 62:59 of the entry that maps the page.
+        const KEY = 0xf;
+        /// No protection key applies: a supervisor-mode address, or no paging.
+        const NO_KEY = 1 << 4;
         /// R/W is 1 in every guest entry.
-        const WRITE = 1 << 0;
+        const WRITE = 1 << 5;
         /// U/S is 1 in every guest entry: a user-mode address.
-        const USER = 1 << 1;
+        const USER = 1 << 6;
         /// XD is 0 in every guest entry.
-        const EXECUTE = 1 << 2;
+        const EXECUTE = 1 << 7;
         /// EPT permits reads, or is not in use.
-        const EPT_READ = 1 << 3;
+        const EPT_READ = 1 << 8;
         /// EPT permits writes, or is not in use.
-        const EPT_WRITE = 1 << 4;
+        const EPT_WRITE = 1 << 9;
         /// EPT permits fetches from this address, or is not in use.
-        const EPT_EXECUTE = 1 << 5;
+        const EPT_EXECUTE = 1 << 10;
         /// The dirty flags that a write must set are set, in guest paging and in EPT.
-        const DIRTY = 1 << 6;
+        const DIRTY = 1 << 11;
     }
 }
 
-/// What an access in a given context needs of [`Rights`]: one mask and one compare.
+impl Rights {
+    /// With the protection key of an entry that maps a page.
+    #[inline]
+    pub(crate) const fn with_key(self, key: u8) -> Self {
+        let key = if self.contains(Self::USER) {
+            Self::from_bits_retain(key as u16).intersection(Self::KEY)
+        } else {
+            Self::NO_KEY
+        };
+        self.difference(Self::KEY.union(Self::NO_KEY)).union(key)
+    }
+
+    /// The protection key, where one applies.
+    #[must_use]
+    pub const fn key(self) -> Option<u8> {
+        if self.contains(Self::NO_KEY) { None } else { Some((self.bits() & Self::KEY.bits()) as u8) }
+    }
+}
+
+/// What an access in a given context needs of [`Rights`]: one mask, one compare, and one bit for the protection key.
 ///
-/// The rules are those of SDM 5.6.1 and 31.3.3.2 together with the dirty flags of 5.8 and 31.3.5.
+/// The rules are those of SDM 5.6.1, 5.6.2 and 31.3.3.2 together with the dirty flags of 5.8 and 31.3.5.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Requirement {
     mask: Rights,
     want: Rights,
+    /// The protection keys that refuse the access, by number; bits 31:16 are 0.
+    refused_keys: u32,
 }
 
 impl Requirement {
@@ -171,6 +191,7 @@ impl Requirement {
         };
         if context.mode != PagingMode::None {
             need.add_guest(context, kind);
+            need.refused_keys = u32::from(context.refused_keys(kind));
         }
         need
     }
@@ -179,11 +200,13 @@ impl Requirement {
     #[inline(always)]
     #[must_use]
     pub const fn allows(self, rights: Rights) -> bool {
-        rights.bits() & self.mask.bits() == self.want.bits()
+        // The lowest five bits are the key, or 16 and more where none applies.
+        let refused = self.refused_keys >> (rights.bits() & 31) & 1 != 0;
+        (rights.bits() & self.mask.bits() == self.want.bits()) & !refused
     }
 
     const fn all(rights: Rights) -> Self {
-        Self { mask: rights, want: rights }
+        Self { mask: rights, want: rights, refused_keys: 0 }
     }
 
     fn add_guest(&mut self, context: &Context, kind: AccessKind) {

@@ -1,6 +1,6 @@
 //! The translation of one logical processor: TLB, caches of the walk and walks, under a context.
 
-use crate::context::{Context, PagingMode};
+use crate::context::{Context, PagingMode, Privilege};
 use crate::fault::Fault;
 use crate::mapping::Space;
 use crate::paging;
@@ -134,6 +134,14 @@ impl Translator {
         self.context = context;
         self.requirements = requirements(&context);
         self.tlb.select(&context)
+    }
+
+    /// Changes the privilege of the accesses, and nothing else of the context.
+    pub fn set_privilege(&mut self, privilege: Privilege) {
+        if privilege != self.context.privilege {
+            self.context.privilege = privilege;
+            self.requirements = requirements(&self.context);
+        }
     }
 
     /// The page-modification log, and how far it is filled; `None` while the control "enable PML" is 0.

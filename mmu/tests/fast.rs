@@ -84,7 +84,11 @@ fn world(numbers: &mut Numbers) -> (Ram, World) {
                     let context = Context::user(PagingMode::FourLevel);
                     let mut controls = context.controls;
                     controls.set(Controls::WRITE_PROTECT, vpid == 0);
-                    world.contexts.push(Context { cr3, ept, vpid, pcid, privilege, controls, ..context });
+                    controls.set(Controls::PROTECTION_KEYS, numbers.one_in(2));
+                    // Key 0 is for everybody.
+                    let pkru = (numbers.next() & numbers.next()) as u32 & !3;
+                    let context = Context { cr3, ept, vpid, pcid, privilege, controls, pkru, ..context };
+                    world.contexts.push(context);
                 }
             }
             world.tables.push(tables);
@@ -106,6 +110,9 @@ fn fill(ram: &Ram, tables: &mut PageTables, numbers: &mut Numbers, global: Guest
                 tables
                     .map(ram, at, data_page(numbers), 0x1000, PageSize::Size4K, permissions(numbers))
                     .unwrap();
+                let leaf = tables.leaf(ram, at).unwrap().unwrap();
+                let key = if numbers.one_in(2) { numbers.below(16) } else { 0 };
+                ram.write(leaf.entry, leaf.value | key << 59).unwrap();
             }
         }
     }

@@ -180,7 +180,7 @@ fn a_pde_is_cached_for_4_mbyte_and_a_fault_forgets_it_whole() {
     let ram = ram();
     for (index, table, frame) in [(0, TABLE, 0), (512, TABLE, 1), (0, OTHER, 2), (512, OTHER, 3)] {
         for page in 0..4 {
-            store(&ram, table, index + page, DATA + frame * 0x1_0000 + page * 0x1000 | u64::from(PRESENT));
+            store(&ram, table, index + page, (DATA + frame * 0x1_0000 + page * 0x1000) | u64::from(PRESENT));
         }
     }
     let read = |translator: &mut Translator, half: usize, page: u64| {
@@ -234,23 +234,30 @@ fn a_cached_pde_is_not_used_under_another_paging_mode() {
 #[test]
 fn the_oracle_undoes_a_change_of_an_entry_without_its_neighbour() {
     let ram = ram();
-    store(&ram, DIRECTORY, 1, TABLE | u64::from(PRESENT));
-    store(&ram, TABLE, 0, DATA | u64::from(PRESENT));
-    store(&ram, TABLE, 1, 0xdead_be00);
-    let page = LinearAddress(0x40_0000);
+    // The last entry of the last page before the hole.
+    let table = 16 * MEGABYTE - 0x1000;
+    store(&ram, DIRECTORY, 1, table | u64::from(PRESENT));
+    store(&ram, table, 1023, DATA | u64::from(PRESENT));
+    store(&ram, table, 1022, 0xdead_be00);
+    let page = LinearAddress(0x7f_f000);
     let mut translator = Translator::new(&Geometry::functional()).unwrap();
     translator.set_context(context());
     let mut oracle = Oracle::new(1);
-    let found = translator.translate(&ram, page, AccessKind::Read, &mut ()).unwrap();
-    assert_eq!(oracle.used(&ram, 0, &context(), page, AccessKind::Read, &found, 1), Verdict::Coherent);
-    let old = load(&ram, TABLE, 0);
+    // The oracle has seen the processor, and not the page.
+    let other = LinearAddress(0x80_0000);
+    store(&ram, DIRECTORY, 2, TABLE | u64::from(PRESENT));
+    store(&ram, TABLE, 0, DATA | u64::from(PRESENT));
+    let found = translator.translate(&ram, other, AccessKind::Read, &mut ()).unwrap();
+    assert_eq!(oracle.used(&ram, 0, &context(), other, AccessKind::Read, &found, 1), Verdict::Coherent);
+    translator.translate(&ram, page, AccessKind::Read, &mut ()).unwrap();
+    let old = load(&ram, table, 1023);
     let new = (DATA + 0x1000) | u64::from(PRESENT);
-    store(&ram, TABLE, 0, new);
+    store(&ram, table, 1023, new);
     oracle.changed(Change {
         by: Actor { processor: 0, who: "test".into() },
         at: 2,
         what: What::GuestEntry { context: context(), page, size: 0x1000 },
-        entry: HostPhysicalAddress(TABLE),
+        entry: HostPhysicalAddress(table + 4 * 1023),
         level: 1,
         old: u64::from(old),
         new,
@@ -260,8 +267,8 @@ fn the_oracle_undoes_a_change_of_an_entry_without_its_neighbour() {
         oracle.used(&ram, 0, &context(), page, AccessKind::Read, &found, at)
     };
     assert_eq!(used(&mut translator, 3), Verdict::InWindow);
-    assert_eq!(load(&ram, TABLE, 1), 0xdead_be00);
-    assert_eq!(load(&ram, TABLE, 0), new as u32, "what stood there is put back");
+    assert_eq!(load(&ram, table, 1022), 0xdead_be00);
+    assert_eq!(load(&ram, table, 1023), new as u32, "what stood there is put back");
     translator.invalidate(invlpg(page));
     assert_eq!(used(&mut translator, 4), Verdict::Coherent);
 }

@@ -8,7 +8,7 @@ use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use mmu::tlb::{ArrayGeometry, Geometry, Globals, Invalidation, Pcids, Structures};
 use mmu::translation::{Requirement, Rights, Scope};
 use mmu::translator::{Hit, Translator};
-use mmu::{Context, Controls, PageSize, PagingMode, Privilege, Ram, Reference};
+use mmu::{Context, Controls, PageSize, PagingMode, Ram, Reference};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -33,11 +33,16 @@ fn machine(numbers: &mut Numbers) -> (Ram, Vec<Context>) {
         context.vpid = vpid;
         context.ept = if numbers.one_in(3) { None } else { first.ept };
         contexts.push(context);
-        let optional = Controls::WRITE_PROTECT | Controls::SMEP | Controls::SMAP | Controls::SMAP_OVERRIDE;
+        let optional = Controls::WRITE_PROTECT
+            | Controls::SMEP
+            | Controls::SMAP
+            | Controls::SMAP_OVERRIDE
+            | Controls::PROTECTION_KEYS;
         let controls = Controls::from_bits_truncate(numbers.next() as u16) & optional;
         let controls = (context.controls - optional) | controls;
-        let privilege = numbers.pick(&[Privilege::User, Privilege::Supervisor]);
-        contexts.push(Context { controls, privilege, ..context });
+        let privilege = numbers.pick(&random::PRIVILEGES);
+        let pkru = if numbers.one_in(3) { numbers.next() as u32 } else { 0 };
+        contexts.push(Context { controls, privilege, pkru, ..context });
     }
     (ram, contexts)
 }

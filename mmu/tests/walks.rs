@@ -86,6 +86,7 @@ fn name(fault: &Fault) -> String {
         Fault::Page(page) => match page.reason {
             PageFaultReason::NotPresent { level } => format!("not present {level}"),
             PageFaultReason::ReservedBit { level } => format!("reserved {level}"),
+            PageFaultReason::ProtectionKey { .. } => "protection key".to_owned(),
             reason => format!("{reason:?}"),
         },
         Fault::EptViolation(violation) => match violation.target {
@@ -145,6 +146,8 @@ fn the_random_tables_reach_every_outcome() {
         "Smep",
         "NotWritable",
         "ExecuteDisabled",
+        "protection key under FourLevel",
+        "protection key under FiveLevel",
         "violation of the page",
         "violation of a structure",
         "WriteWithoutRead",

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`compare`] | strategies of TLB invalidation on the same work |
 //! | [`cpuid`] | processor models: what CPUID answers, as data |
-//! | [`load`] | from the bytes of an image to what is in memory when it starts |
 //! | [`load`] | what an image becomes in RAM, and how processor 0 starts |
+//! | [`machine`] | a whole PC: processors that take turns, memory, devices |
 //! | [`number`] | numbers as people read them |
 //! | [`processor`] | registers, memory, and what is outside: the [`Cpu`](isa::cpu::Cpu) of this crate |
 //! | [`replay`] | runs recorded programs natively or as guests, and compares with the record |
@@ -17,6 +17,7 @@
 pub mod compare;
 pub mod cpuid;
 pub mod load;
+pub mod machine;
 pub mod number;
 pub mod processor;
 pub mod progress;

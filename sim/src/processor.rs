@@ -9,11 +9,11 @@ pub use outside::Outside;
 
 use isa::address::LinearAddress;
 use isa::cpu::{Privilege, Stop, Stopped};
-use isa::event::{Exception, Vector};
+use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::state::State;
 use mmu::context::Controls;
-use mmu::operation::{Paging, Registers};
+use mmu::operation::{Operation, Paging, Registers};
 use mmu::{Context, Fault, Mmu};
 
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
@@ -54,6 +54,15 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
         self.memory.set_context(self.context(self.privilege()));
     }
 
+    /// After reset or INIT: nothing is translated, and nothing is cached.
+    pub fn reset_translation(&mut self) {
+        let performed = self.translation.perform(self.memory.ram(), &Operation::Init);
+        for invalidation in performed.invalidations {
+            self.memory.invalidate(invalidation);
+        }
+        self.select_context();
+    }
+
     /// The rights of an explicit access.
     fn privilege(&self) -> Privilege {
         if self.state.system.cpl == 3 { Privilege::User } else { Privilege::Supervisor }
@@ -85,7 +94,7 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     pub(super) fn refused(&mut self, fault: Fault) -> Stopped {
         Box::new(match fault {
             Fault::Page(page) => Stop::Exception(page.exception()),
-            Fault::NonCanonical { .. } => Stop::Exception(Exception::with_code(Vector::GeneralProtection, 0)),
+            Fault::NonCanonical { address } => Stop::Exception(Exception::non_canonical(address)),
             Fault::CodePage { page } => Stop::CodeWrite(page),
             Fault::EptViolation(_)
             | Fault::EptMisconfiguration(_)

@@ -25,9 +25,10 @@
 //!
 //! # Not modelled
 //!
-//! CR4.OSXMMEXCPT is taken to be 1, so that unmasked exceptions are #XM; the alignment-check and misaligned-SSE
-//! controls of other makers do not exist.
+//! The misaligned-SSE control of other makers does not exist. That an unmasked exception is #UD while CR4.OSXMMEXCPT is 0
+//! is seen to where the engine returns.
 
+pub(crate) mod extended;
 pub(crate) mod format;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[cfg_attr(feature = "portable-float", allow(dead_code, reason = "tests compare it with the twin in use"))]

@@ -154,7 +154,7 @@ impl Environment {
     /// Adds the raised flags to the guest's MXCSR, and decides whether the operation completes.
     ///
     /// # Errors
-    /// #XM when an unmasked exception was raised. CR4.OSXMMEXCPT is taken to be 1.
+    /// #XM when an unmasked exception was raised.
     pub fn complete(mut self, mxcsr: &mut u32) -> Result<(), Stopped> {
         let progress = self.settle();
         *mxcsr |= self.settled.bits();

@@ -174,8 +174,9 @@ pub(super) fn destination<C: Cpu, W: Width>(
     kind: AccessKind,
 ) -> Result<LinearAddress, Stopped> {
     let offset = address_register(state, record, Slot::Rdi);
-    if record.modifiers.is_segmented() {
-        return state.linear_in_segment(Slot::EsBase, offset, W::BYTES, kind);
+    if record.modifiers.is_checked() {
+        let segment = if record.modifiers.is_segmented() { Slot::EsBase } else { Slot::Zero };
+        return record.checked_address(state, segment, offset, W::BYTES, kind);
     }
     Ok(LinearAddress(offset))
 }

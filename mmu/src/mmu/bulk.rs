@@ -92,6 +92,6 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
 /// The context with every access right.
 fn unrestricted(context: &Context) -> Context {
-    let controls = context.controls | Controls::SMAP_OVERRIDE;
+    let controls = (context.controls | Controls::SMAP_OVERRIDE) - Controls::PROTECTION_KEYS;
     Context { privilege: Privilege::Supervisor, controls, ..*context }
 }

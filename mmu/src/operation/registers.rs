@@ -47,6 +47,8 @@ impl Paging {
     pub const SMEP: u64 = 1 << 20;
     /// CR4.SMAP.
     pub const SMAP: u64 = 1 << 21;
+    /// CR4.PKE.
+    pub const PKE: u64 = 1 << 22;
     /// IA32_EFER.LME.
     pub const LME: u64 = 1 << 8;
     /// IA32_EFER.LMA.
@@ -143,7 +145,7 @@ pub enum Smm {
 
 /// The translation-relevant registers of one logical processor.
 ///
-/// Not modelled: 32-bit paging, protection keys, HLAT, SEAM, mode-based execute control.
+/// Not modelled: PKRU, HLAT, SEAM, mode-based execute control.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Registers {
     /// Control registers and IA32_EFER.
@@ -223,7 +225,7 @@ impl Registers {
         Space { vpid: self.vpid(), pcid: self.pcid(), ept, word: self.tag_word }
     }
 
-    /// What the translation of an access of this privilege depends on. EFLAGS.AC counts as 0; 1-GByte pages and
+    /// What the translation of an access of this privilege depends on. EFLAGS.AC and PKRU count as 0; 1-GByte pages and
     /// execute-only EPT entries exist, and so does PSE-36.
     #[must_use]
     pub fn context(&self, privilege: Privilege) -> Context {
@@ -233,6 +235,7 @@ impl Registers {
             cr3: GuestPhysicalAddress(self.paging.cr3 & EPT_ADDRESS),
             controls: self.controls(),
             privilege,
+            pkru: 0,
             physical_address_width: self.physical_address_width,
             pcid,
             vpid,
@@ -248,6 +251,7 @@ impl Registers {
         controls.set(Controls::WRITE_PROTECT, cr0 & Paging::WP != 0);
         controls.set(Controls::EXECUTE_DISABLE, efer & Paging::NXE != 0);
         controls.set(Controls::SMEP, cr4 & Paging::SMEP != 0);
+        controls.set(Controls::PROTECTION_KEYS, cr4 & Paging::PKE != 0);
         controls.set(Controls::SMAP, cr4 & Paging::SMAP != 0);
         controls.set(Controls::PAGE_SIZE_EXTENSIONS, cr4 & Paging::PSE != 0);
         controls.set(Controls::GLOBAL_PAGES, cr4 & Paging::PGE != 0);

@@ -1,6 +1,6 @@
 //! Changes of what software has mapped, and their words.
 
-use crate::context::Context;
+use crate::context::{Context, Controls};
 use crate::ept::EptContext;
 use crate::mapping::Space;
 use crate::walk::EntryWidth;
@@ -78,6 +78,8 @@ pub(super) const DIRTY: u64 = 1 << 6;
 const MAPS_PAGE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const EXECUTE_DISABLE: u64 = 1 << 63;
+/// The protection key in an entry that maps a page.
+const KEY: u64 = 0xf << 59;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Read, write, execute, and execute from user-mode addresses.
 const EPT_RIGHTS: u64 = 0b111 | 1 << 10;
@@ -92,7 +94,9 @@ impl Change {
         let (lost, gained) = (self.old & !self.new, self.new & !self.old);
         let moved = (self.old ^ self.new) & (ADDRESS | MAPS_PAGE) != 0;
         match self.what {
-            What::GuestEntry { .. } => {
+            What::GuestEntry { context, .. } => {
+                let keys = context.controls.contains(Controls::PROTECTION_KEYS);
+                let moved = moved || keys && (self.old ^ self.new) & KEY != 0;
                 let rights = PRESENT | WRITE | USER | DIRTY | GLOBAL;
                 self.old & PRESENT != 0 && (lost & rights != 0 || gained & EXECUTE_DISABLE != 0 || moved)
             }
@@ -161,6 +165,8 @@ const fn guest_deed(old: u64, new: u64) -> &'static str {
         "cleared the dirty flag of"
     } else if lost & GLOBAL != 0 {
         "made non-global"
+    } else if (old ^ new) & KEY != 0 {
+        "gave another protection key to"
     } else {
         "changed"
     }

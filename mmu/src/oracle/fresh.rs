@@ -80,13 +80,14 @@ fn is_valid_translation(ram: &Ram, context: &Context, held: &Translation) -> boo
     found.host(held.linear) == held.host_physical
         && found.size >= held.size
         && found.guest_size == held.guest_size
+        && found.rights.key() == held.rights.key()
         && found.rights.contains(held.rights)
         && found.scope == held.scope
 }
 
 /// The translation of an address, whatever it permits.
 fn translation(ram: &Ram, context: &Context, address: LinearAddress) -> Option<Translation> {
-    let refusing = Controls::SMEP | Controls::SMAP | Controls::WRITE_PROTECT;
+    let refusing = Controls::SMEP | Controls::SMAP | Controls::WRITE_PROTECT | Controls::PROTECTION_KEYS;
     let context =
         Context { privilege: Privilege::Supervisor, controls: context.controls - refusing, ..*context };
     let kinds = [AccessKind::Read, AccessKind::Execute];

@@ -31,6 +31,9 @@ pub(super) trait Format {
 
     /// The address of the page that an entry maps.
     fn frame(entry: Entry, size: GuestPageSize) -> u64;
+
+    /// The protection key of the page that an entry maps.
+    fn key(entry: Entry) -> u8;
 }
 
 /// PAE, 4-level and 5-level paging: 512 entries of 8 bytes (SDM tables 5-8 to 5-11 and 5-14 to 5-20).
@@ -67,6 +70,12 @@ impl Format for Wide {
     #[inline(always)]
     fn frame(entry: Entry, size: GuestPageSize) -> u64 {
         entry.0 & Entry::ADDRESS & !size.offset_mask()
+    }
+
+    /// Bits 62:59, which are 0 under PAE paging.
+    #[inline(always)]
+    fn key(entry: Entry) -> u8 {
+        (entry.0 >> 59 & 0xf) as u8
     }
 }
 
@@ -115,5 +124,9 @@ impl Format for Narrow {
             GuestPageSize::Size4M => entry.0 & 0xffc0_0000 | (entry.0 >> 13 & 0xff) << 32,
             _ => entry.0 & Self::ADDRESS,
         }
+    }
+
+    fn key(_: Entry) -> u8 {
+        0
     }
 }

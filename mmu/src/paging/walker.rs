@@ -2,12 +2,12 @@
 
 use super::entry::Entry;
 use super::format::Format;
-use crate::context::{Context, Controls, PagingMode, Privilege};
+use crate::context::{Context, Controls, PagingMode};
 use crate::ept::{
     Dirty, EptAccess, EptContext, EptControls, EptMapping, EptPermissions, EptTarget, EptViolation, EptWalk,
     GuestPage,
 };
-use crate::fault::{Fault, PageFault, PageFaultCode, PageFaultReason};
+use crate::fault::{Fault, PageFaultReason};
 use crate::ram::Ram;
 use crate::reference::{Dimension, Reference, ReferenceLog};
 use crate::translation::{GuestPageSize, Rights, Scope, Translation};
@@ -89,7 +89,7 @@ pub(super) struct Walker<'a, C, L> {
 
 impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
     pub(super) fn without_paging(self) -> Result<Translation, Fault> {
-        let rights = Rights::WRITE | Rights::USER | Rights::EXECUTE | Rights::DIRTY;
+        let rights = Rights::WRITE | Rights::USER | Rights::EXECUTE | Rights::DIRTY | Rights::NO_KEY;
         let page = GuestPhysicalAddress(self.address.0);
         self.finish(page, None, rights, Scope::Pcid)
     }
@@ -116,7 +116,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             table = Table::referenced_by::<F>(entry.0);
             level -= 1;
         };
-        let mut rights = common.rights();
+        let mut rights = common.rights().with_key(F::key(leaf));
         self.check_rights(rights)?;
         let write = self.kind == AccessKind::Write;
         if common.and & Entry::ACCESSED == 0 || (write && !leaf.has(Entry::DIRTY)) {
@@ -208,32 +208,6 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             return Err(self.page_fault(PageFaultReason::ReservedBit { level }));
         }
         Ok(())
-    }
-
-    /// SDM 5.6.1, "Determination of Access Rights".
-    #[inline]
-    fn check_rights(&self, rights: Rights) -> Result<(), Fault> {
-        let user_address = rights.contains(Rights::USER);
-        let user_access = self.context.privilege == Privilege::User;
-        if user_access && !user_address {
-            return Err(self.page_fault(PageFaultReason::SupervisorAddress));
-        }
-        if !user_access && user_address && self.context.refuses_user_pages(self.kind) {
-            return Err(self.page_fault(match self.kind {
-                AccessKind::Execute => PageFaultReason::Smep,
-                AccessKind::Read | AccessKind::Write => PageFaultReason::Smap,
-            }));
-        }
-        let protected = user_access || self.context.controls.contains(Controls::WRITE_PROTECT);
-        match self.kind {
-            AccessKind::Write if protected && !rights.contains(Rights::WRITE) => {
-                Err(self.page_fault(PageFaultReason::NotWritable))
-            }
-            AccessKind::Execute if !rights.contains(Rights::EXECUTE) => {
-                Err(self.page_fault(PageFaultReason::ExecuteDisabled))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Notes the accessed flags of the entries from `start` to `last` and the dirty flag of that (SDM 5.8). Entries
@@ -334,21 +308,6 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
         };
         walk.run()
     }
-
-    #[cold]
-    fn page_fault(&self, reason: PageFaultReason) -> Fault {
-        let mut code = reason.code();
-        // NXE means nothing to 32-bit paging (SDM 5.7).
-        let controls = match self.context.mode {
-            PagingMode::ThirtyTwoBit => self.context.controls - Controls::EXECUTE_DISABLE,
-            _ => self.context.controls,
-        };
-        let tells_fetch = controls.intersects(Controls::EXECUTE_DISABLE | Controls::SMEP);
-        code.set(PageFaultCode::WRITE, self.kind == AccessKind::Write);
-        code.set(PageFaultCode::USER, self.context.privilege == Privilege::User);
-        code.set(PageFaultCode::INSTRUCTION, self.kind == AccessKind::Execute && tells_fetch);
-        Fault::Page(PageFault { address: self.address, code, reason })
-    }
 }
 
 /// A guest paging-structure access is a read, and a write too when EPT has accessed and dirty flags (SDM 31.3.3.2).
@@ -367,6 +326,7 @@ fn final_access(ept: &EptContext, kind: AccessKind, rights: Rights) -> (EptPermi
         AccessKind::Write => EptPermissions::WRITE,
         AccessKind::Execute => execute_permission(ept, rights),
     };
+    let rights = rights - (Rights::KEY | Rights::NO_KEY);
     (needs, EptTarget::Final(GuestPage { rights }))
 }
 

@@ -260,7 +260,7 @@ pub(super) const ROWS: [Rule; 26] = [
         operation: "WRPKRU, XRSTOR, WRMSR to IA32_PKRS",
         mappings: "none",
         says: "protection keys take effect at once",
-        note: "protection keys are not modelled",
+        note: "PKRU is asked at each use of a translation; IA32_PKRS is not modelled",
         requires: nothing,
     },
 ];

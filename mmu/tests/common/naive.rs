@@ -155,28 +155,45 @@ impl World<'_> {
         let every = |bit: u32| path.iter().all(|(_, _, entry)| bits(*entry, bit, bit) == 1);
         let any = |bit: u32| path.iter().any(|(_, _, entry)| bits(*entry, bit, bit) == 1);
         let user_page = every(2);
+        let may_override = context.privilege != Privilege::ImplicitSupervisor && on(Controls::SMAP_OVERRIDE);
+        let leaf = path.last().unwrap().2;
+        let long = matches!(context.mode, PagingMode::FourLevel | PagingMode::FiveLevel);
+        let key = bits(leaf, 62, 59) as u8;
+        let pkru = u64::from(context.pkru);
+        let (access_disable, write_disable) = (pkru >> (2 * key) & 1 == 1, pkru >> (2 * key + 1) & 1 == 1);
+        let protected = user || on(Controls::WRITE_PROTECT);
+        let key_refuses = long
+            && on(Controls::PROTECTION_KEYS)
+            && !fetch
+            && user_page
+            && (access_disable || (write && write_disable && protected));
         let refused = if user && !user_page {
             Some(PageFaultReason::SupervisorAddress)
         } else if !user && user_page && fetch && on(Controls::SMEP) {
             Some(PageFaultReason::Smep)
-        } else if !user && user_page && !fetch && on(Controls::SMAP) && !on(Controls::SMAP_OVERRIDE) {
+        } else if !user && user_page && !fetch && on(Controls::SMAP) && !may_override {
             Some(PageFaultReason::Smap)
         } else if write && !every(1) && (user || on(Controls::WRITE_PROTECT)) {
             Some(PageFaultReason::NotWritable)
         } else if fetch && any(63) {
             Some(PageFaultReason::ExecuteDisabled)
+        } else if key_refuses {
+            Some(PageFaultReason::ProtectionKey { key })
         } else {
             None
         };
         if let Some(reason) = refused {
-            return Err(fault(reason, true, false));
+            let Fault::Page(mut refusal) = fault(reason, true, false) else { unreachable!() };
+            if key_refuses {
+                refusal.code |= PageFaultCode::PROTECTION_KEY;
+            }
+            return Err(Fault::Page(refusal));
         }
 
         let mut rights = Rights::empty();
         rights.set(Rights::WRITE, every(1));
         rights.set(Rights::USER, user_page);
         rights.set(Rights::EXECUTE, !any(63));
-        let leaf = path.last().unwrap().2;
         rights.set(Rights::DIRTY, write || bits(leaf, 6, 6) == 1);
         let last = path.len() - 1;
         for (position, (gpa, table, entry)) in path.iter().enumerate() {

@@ -19,15 +19,19 @@ pub const NARROW_INDEXES: [u64; 4] = [0, 1, 512, 1023];
 /// Bytes of RAM.
 pub const RAM: u64 = 0x40_0000;
 
+pub const PRIVILEGES: [Privilege; 3] =
+    [Privilege::User, Privilege::Supervisor, Privilege::ImplicitSupervisor];
+
 pub const KINDS: [AccessKind; 3] = [AccessKind::Read, AccessKind::Write, AccessKind::Execute];
 
 pub fn machine(numbers: &mut Numbers) -> (Ram, Context) {
     let ram = Ram::new(RAM).unwrap();
     let context = context(numbers);
     let disorder = numbers.pick(&[0, 6, 40]);
+    let keys = context.controls.contains(Controls::PROTECTION_KEYS) && numbers.one_in(2);
     for frame in 0..GUEST_FRAMES {
         for index in INDEXES {
-            let entry = guest_entry(numbers, disorder);
+            let entry = guest_entry(numbers, disorder) | if keys { numbers.below(16) << 59 } else { 0 };
             ram.write(HostPhysicalAddress(frame * 4096 + index * 8), entry).unwrap();
         }
         if context.mode == PagingMode::ThirtyTwoBit {
@@ -68,7 +72,8 @@ pub fn context(numbers: &mut Numbers) -> Context {
         cr3: GuestPhysicalAddress(numbers.below(GUEST_FRAMES) * 4096),
         pdptes: [(); 4].map(|()| numbers.below(GUEST_FRAMES) << 12 | u64::from(!numbers.one_in(8))),
         controls: Controls::from_bits_truncate(some | numbers.pick(&[0, 0x42])),
-        privilege: numbers.pick(&[Privilege::User, Privilege::Supervisor]),
+        privilege: numbers.pick(&PRIVILEGES),
+        pkru: if numbers.one_in(3) { (numbers.next() & numbers.next()) as u32 } else { 0 },
         physical_address_width: numbers.pick(&[36, 46, 52]),
         pcid: numbers.below(2) as u16,
         vpid: numbers.below(2) as u16,

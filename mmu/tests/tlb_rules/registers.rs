@@ -57,6 +57,7 @@ fn a_context_takes_each_control_from_its_bit() {
     assert_eq!(controls(Paging { efer: plain.efer | Paging::NXE, ..plain }), Controls::EXECUTE_DISABLE);
     let by_cr4 = [
         (Paging::PSE, Controls::PAGE_SIZE_EXTENSIONS),
+        (Paging::PKE, Controls::PROTECTION_KEYS),
         (Paging::SMEP, Controls::SMEP),
         (Paging::SMAP, Controls::SMAP),
         (Paging::PGE, Controls::GLOBAL_PAGES),

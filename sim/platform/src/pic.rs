@@ -7,9 +7,6 @@
 
 mod controller;
 
-#[cfg(test)]
-mod tests;
-
 use crate::fabric::Level;
 use controller::Controller;
 

@@ -6,9 +6,6 @@
 
 mod counter;
 
-#[cfg(test)]
-mod tests;
-
 use crate::fabric::{Fabric, Level, Line, Source};
 use crate::time::{Clock, Time};
 use counter::{Counter, Gate};

@@ -3,13 +3,14 @@
 //! Most registers are a byte wide: a wider access is one byte after the other, from the lowest port on, as the bus of a
 //! PC does it. A few are wider, and those see the access as it is.
 
+use crate::devices::{A20, Devices};
 use crate::firmware_config::FirmwareConfig;
 use crate::keyboard::Keyboard;
 use crate::options::{ProcessorIndex, Stop};
 use crate::pci::Pci;
 use crate::pic::Pic;
 use crate::pit::Pit;
-use crate::platform::{A20, Devices, Platform};
+use crate::platform::Platform;
 use crate::power::{Power, RESET_CONTROL};
 use crate::real_time_clock::RealTimeClock;
 use crate::serial::Serial;

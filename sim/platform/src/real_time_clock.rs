@@ -5,9 +5,6 @@
 
 mod calendar;
 
-#[cfg(test)]
-mod tests;
-
 use crate::fabric::{Fabric, Level, Line, Source};
 use crate::options::PlatformOptions;
 use crate::time::{Clock, TICKS_PER_SECOND, Time, earlier};

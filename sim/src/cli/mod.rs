@@ -6,6 +6,7 @@ mod compare;
 mod explain;
 mod record;
 mod replay;
+mod run;
 mod trace;
 
 use clap::{Args, Parser, Subcommand};
@@ -73,6 +74,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Record(record::RecordArgs),
     Replay(replay::ReplayArgs),
+    Run(Box<run::RunArgs>),
     Trace(trace::TraceArgs),
 }
 
@@ -83,6 +85,8 @@ pub(crate) enum Ended {
     Done,
     /// Exit status 1.
     FoundSomething,
+    /// The exit status that the guest asked for.
+    Guest(u8),
 }
 
 /// Parses the command line and carries it out.
@@ -94,11 +98,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args, &cli.common),
         Command::Record(args) => record::run(args, &cli.common),
         Command::Replay(args) => replay::run(args, &cli.common),
+        Command::Run(args) => run::run(args, &cli.common),
         Command::Trace(args) => trace::run(args, &cli.common),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::FoundSomething) => ExitCode::from(1),
+        Ok(Ended::Guest(status)) => ExitCode::from(status),
         Err(report) => {
             eprintln!("{}", format!("{report:?}").trim_end());
             ExitCode::from(2)

@@ -91,7 +91,7 @@ pub(super) fn page_size(text: &str) -> Result<PageSize, String> {
     }
 }
 
-fn memory_size(text: &str) -> Result<u64, String> {
+pub(super) fn memory_size(text: &str) -> Result<u64, String> {
     let expected = "expected a number with K, M, G or T, such as 64G".to_owned();
     let (digits, shift) = match text.char_indices().last() {
         Some((at, 'K' | 'k')) => (&text[..at], 10),

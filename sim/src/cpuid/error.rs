@@ -71,9 +71,18 @@ pub enum Problem {
     /// A feature that no model may have.
     #[error("not offered: {0}")]
     NotOffered(&'static str),
-    /// A feature that is listed twice.
-    #[error("listed twice")]
+    /// A feature that is listed or added and already there.
+    #[error("already there")]
     Twice,
+    /// A feature that is removed and not there.
+    #[error("not there")]
+    NotThere,
+    /// A feature without another that every processor with it has.
+    #[error("needs {0}, which the model lacks")]
+    Needs(&'static str),
+    /// The base is no model of the program.
+    #[error("no model of the program; known are {}", .0.join(", "))]
+    NotABase(Vec<&'static str>),
     /// Outside of the range.
     #[error("expected {least} to {most}")]
     OutOfRange {

@@ -110,6 +110,10 @@ impl Features {
         self.0[feature as usize / 64] |= 1 << (feature as usize % 64);
     }
 
+    pub(super) const fn remove(&mut self, feature: Feature) {
+        self.0[feature as usize / 64] &= !(1 << (feature as usize % 64));
+    }
+
     pub(super) const fn contains(&self, feature: Feature) -> bool {
         self.0[feature as usize / 64] >> (feature as usize % 64) & 1 != 0
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::feature::{Feature, Features, Offered};
-use super::{Clock, Model, ModelError, Problem, Signature, shipped};
+use super::{Clock, Model, ModelError, Problem, Signature, needs, shipped};
 
 /// The most bytes of a model file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -15,10 +15,15 @@ const LARGEST_FILE: u64 = 1 << 20;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
+    base: Option<String>,
     name: Option<String>,
     description: Option<String>,
     brand: Option<String>,
     features: Option<Vec<String>>,
+    #[serde(default)]
+    add_features: Vec<String>,
+    #[serde(default)]
+    remove_features: Vec<String>,
     #[serde(default)]
     signature: SignatureSection,
     #[serde(default)]
@@ -94,20 +99,28 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn model(&self, file: File) -> Result<Model, ModelError> {
+        let base = file.base.as_deref().map(|name| self.base(name)).transpose()?;
+        let base = base.as_ref();
         Ok(Model {
+            features: self.features(&file, base)?,
             name: self.text("name", file.name)?,
             description: self.text("description", file.description)?,
-            brand: self.brand(file.brand)?,
-            signature: self.signature(&file.signature)?,
-            physical_address_width: self.within(
-                "address-widths.physical",
-                file.address_widths.physical,
-                36,
-                52,
-            )?,
-            clock: file.clock.map(|clock| self.clock(&clock)).transpose()?,
-            features: self.features(self.required("features", file.features)?)?,
+            brand: self.brand(file.brand, base)?,
+            signature: self.signature(&file.signature, base)?,
+            physical_address_width: self.physical(&file.address_widths, base)?,
+            clock: match &file.clock {
+                Some(section) => Some(self.clock(section)?),
+                None => base.and_then(|base| base.clock),
+            },
         })
+    }
+
+    /// The model that the file builds on: only one of the program, so that a chain of bases ends.
+    fn base(&self, name: &str) -> Result<Model, ModelError> {
+        match shipped::text(name) {
+            Some(text) => read(text, &format!("{name}.toml")),
+            None => Err(self.error("base", name, Problem::NotABase(shipped::names().collect()))),
+        }
     }
 
     fn error(&self, key: &'static str, value: impl ToString, problem: Problem) -> ModelError {
@@ -138,7 +151,10 @@ impl Checker<'_> {
         number.ok_or_else(|| self.error(key, value, Problem::OutOfRange { least, most }))
     }
 
-    fn brand(&self, brand: Option<String>) -> Result<[u8; 48], ModelError> {
+    fn brand(&self, brand: Option<String>, base: Option<&Model>) -> Result<[u8; 48], ModelError> {
+        if let (None, Some(base)) = (&brand, base) {
+            return Ok(base.brand);
+        }
         let text = self.text("brand", brand)?;
         let mut bytes = [0; 48];
         let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
@@ -149,14 +165,23 @@ impl Checker<'_> {
         Ok(bytes)
     }
 
-    fn signature(&self, section: &SignatureSection) -> Result<Signature, ModelError> {
-        let family = self.within("signature.family", section.family, 0, 0xf + 0xff)?;
+    fn signature(&self, section: &SignatureSection, base: Option<&Model>) -> Result<Signature, ModelError> {
+        let base = base.map(|base| base.signature);
+        let family = section.family.or(base.map(|base| base.family.into()));
+        let model = section.model.or(base.map(|base| base.model.into()));
+        let stepping = section.stepping.or(base.map(|base| base.stepping.into()));
+        let family = self.within("signature.family", family, 0, 0xf + 0xff)?;
         let most = if family == 6 || family >= 0xf { 0xff } else { 0xf };
         Ok(Signature {
             family,
-            model: self.within("signature.model", section.model, 0, most)?,
-            stepping: self.within("signature.stepping", section.stepping, 0, 0xf)?,
+            model: self.within("signature.model", model, 0, most)?,
+            stepping: self.within("signature.stepping", stepping, 0, 0xf)?,
         })
+    }
+
+    fn physical(&self, section: &AddressWidths, base: Option<&Model>) -> Result<u8, ModelError> {
+        let width = section.physical.or(base.map(|base| base.physical_address_width.into()));
+        self.within("address-widths.physical", width, 36, 52)
     }
 
     fn clock(&self, section: &ClockSection) -> Result<Clock, ModelError> {
@@ -167,25 +192,52 @@ impl Checker<'_> {
         })
     }
 
-    fn features(&self, names: Vec<String>) -> Result<Features, ModelError> {
+    fn features(&self, file: &File, base: Option<&Model>) -> Result<Features, ModelError> {
         let mut features = Features::default();
+        match (&file.features, base) {
+            (None, Some(base)) => features = base.features,
+            (names, _) => self.add(&mut features, "features", self.required("features", names.as_ref())?)?,
+        }
+        self.add(&mut features, "add-features", &file.add_features)?;
+        self.remove(&mut features, &file.remove_features)?;
+        match needs::lacking(&features) {
+            None => Ok(features),
+            Some((feature, lacks)) => {
+                Err(self.error("features", feature.name(), Problem::Needs(lacks.name())))
+            }
+        }
+    }
+
+    fn add(&self, features: &mut Features, key: &'static str, names: &[String]) -> Result<(), ModelError> {
         for name in names {
-            let feature = self.feature(&name)?;
+            let feature = self.feature(key, name)?;
             if features.contains(feature) {
-                return Err(self.error("features", name, Problem::Twice));
+                return Err(self.error(key, name, Problem::Twice));
             }
             features.insert(feature);
         }
-        Ok(features)
+        Ok(())
     }
 
-    fn feature(&self, name: &str) -> Result<Feature, ModelError> {
+    fn remove(&self, features: &mut Features, names: &[String]) -> Result<(), ModelError> {
+        const KEY: &str = "remove-features";
+        for name in names {
+            let feature = self.feature(KEY, name)?;
+            if !features.contains(feature) {
+                return Err(self.error(KEY, name, Problem::NotThere));
+            }
+            features.remove(feature);
+        }
+        Ok(())
+    }
+
+    fn feature(&self, key: &'static str, name: &str) -> Result<Feature, ModelError> {
         let Some(feature) = Feature::named(name) else {
-            return Err(self.error("features", name, Problem::UnknownFeature));
+            return Err(self.error(key, name, Problem::UnknownFeature));
         };
         match feature.offered() {
             Offered::Yes => Ok(feature),
-            Offered::No(reason) => Err(self.error("features", name, Problem::NotOffered(reason))),
+            Offered::No(reason) => Err(self.error(key, name, Problem::NotOffered(reason))),
         }
     }
 }

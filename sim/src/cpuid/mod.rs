@@ -23,10 +23,28 @@
 //! tsc-hz = 1000000000
 //! ```
 //!
+//! A file may say `base = "kvm-unit"` and then only what differs from that model; its `features`, if it has any, take the
+//! place of the base's. `add-features` and `remove-features` change the one or the other.
+//!
+//! ```
+//! use vmxsim::cpuid::{Feature, Model};
+//!
+//! let text = r#"
+//!     base = "kvm-unit"
+//!     name = "untagged"
+//!     description = "No process-context identifiers"
+//!     remove-features = ["PCID", "INVPCID"]
+//! "#;
+//! let untagged = Model::from_toml(text, "untagged.toml")?;
+//! assert!(!untagged.has(Feature::Pcid) && untagged.has(Feature::Smep));
+//! # Ok::<(), vmxsim::cpuid::ModelError>(())
+//! ```
+//!
 //! | model | what |
 //! |---|---|
 //! | `minimal` | little more than a 64-bit Linux kernel insists on |
 //! | `kvm-unit` | everything that is offered, for test suites |
+//! | `server` | a current Xeon by its signature and brand string, with everything that is offered |
 //!
 //! [`Feature`] is the table of feature flags; a feature that the simulator does not model is not offered, and the table
 //! says why. Vendor (`GenuineIntel`), caches and topology (one package, one logical processor a core) are the same in
@@ -47,6 +65,7 @@ mod error;
 mod feature;
 mod file;
 mod leaves;
+mod needs;
 mod shipped;
 mod table;
 

@@ -2,13 +2,14 @@
 
 use super::{Outside, Processor, SHORT_RUN};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
-use isa::cpu::{Cpu, Stopped, TranslationChange};
+use isa::cpu::{Cpu, Level, Stopped, TranslationChange};
 use isa::record::Record;
 use isa::state::State;
 use isa::width::Scalar;
 
 impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     const OBSERVED: bool = OBSERVED;
+    const LEVEL: Level = if O::SYSTEM { Level::System } else { Level::User };
 
     #[inline(always)]
     fn state(&self) -> &State {

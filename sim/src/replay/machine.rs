@@ -7,6 +7,7 @@ use super::space::{AddressSpace, SpaceError};
 use super::watch::{Oracular, Watch};
 use crate::processor::Processor;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::cpu::Stop;
 use isa::engine::{CodeCache, Run};
 use isa::registers::Registers;
 use isa::state::State;
@@ -41,7 +42,13 @@ impl Machine {
 
     /// Runs at most `budget` instructions.
     pub(super) fn run(&mut self, budget: u64) -> Run {
-        self.code.run(&mut self.cpu, budget)
+        let mut run = self.code.run(&mut self.cpu, budget);
+        // A user-level program has no machine that looks at what the instruction changed.
+        while run.stop == Some(Stop::Done) {
+            let rest = self.code.run(&mut self.cpu, budget - run.executed);
+            run = Run { executed: run.executed + rest.executed, ..rest };
+        }
+        run
     }
 
     /// Whether the page around an address is mapped.

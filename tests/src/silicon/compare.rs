@@ -5,7 +5,7 @@ use super::draft::Program;
 use super::mode::Mode;
 use super::outcome::{self, End, Outcome};
 use super::shared::{BASE, LINE};
-use iced_x86::{Code, Mnemonic};
+use iced_x86::{Code, Instruction, Mnemonic};
 use isa::flags::Rflags;
 use isa::registers::{Gpr, Registers};
 use std::collections::BTreeSet;
@@ -23,8 +23,13 @@ pub(crate) enum Excuse {
     WideRead,
     /// An indirect call checks its target before it pushes (SDM Vol. 2A, CALL); AMD processors push first.
     PushBeforeTarget,
-    /// POPA that faults in the middle may have loaded registers; it can be started again either way.
-    PartOfPopAll,
+    /// POPA, FLDENV and FRSTOR that fault in the middle may have loaded registers; they can be started again either way.
+    PartOfLoad,
+    /// Of the 512 bytes of an FXSAVE area AMD processors want those in the segment that have a meaning, and the smaller
+    /// areas may go round the end of 64 KiB.
+    EndOfArea,
+    /// Operands of more than 8 bytes may raise #AC where they are not aligned (SDM Vol. 3A, 7.15).
+    WideAlignment,
 }
 
 /// Whether the outcomes need not agree.
@@ -52,8 +57,20 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
     }
     let at = program.number_at(processor.registers.rip).map(|number| program.instructions[number].mnemonic());
     let stopped = processor.end != End::Completed && processor.end == engine.end;
-    if stopped && matches!(at, Some(Mnemonic::Popa | Mnemonic::Popad)) {
-        return Some(Excuse::PartOfPopAll);
+    if stopped && matches!(at, Some(Mnemonic::Popa | Mnemonic::Popad | Mnemonic::Fldenv | Mnemonic::Frstor)) {
+        return Some(Excuse::PartOfLoad);
+    }
+    if only(processor, engine, 17).is_some_and(|instruction| is_wide(&instruction)) {
+        return Some(Excuse::WideAlignment);
+    }
+    let is_restore = |instruction: Instruction| {
+        use Mnemonic as M;
+        matches!(instruction.mnemonic(), M::Fxrstor | M::Frstor | M::Fldenv | M::Fnsave | M::Fnstenv)
+    };
+    if program.mode == Mode::Bits16
+        && [12, 13].into_iter().filter_map(|v| only(engine, processor, v)).any(is_restore)
+    {
+        return Some(Excuse::EndOfArea);
     }
     let instruction = only(processor, engine, 14)?;
     let mask = processor.registers.xmm[instruction.op2_register().number() & 15];
@@ -62,6 +79,13 @@ pub(crate) fn excuse(program: &Program, processor: &Outcome, engine: &Outcome) -
         Code::Movsxd_r16_rm16 => Some(Excuse::WideRead),
         _ => None,
     }
+}
+
+/// Whether the memory operand has more than 8 bytes, or MOVSXD reads more of it than the manual says.
+fn is_wide(instruction: &Instruction) -> bool {
+    let area = matches!(instruction.mnemonic(), Mnemonic::Fxrstor | Mnemonic::Fxrstor64);
+    area || instruction.memory_size().size() > 8
+        || matches!(instruction.code(), Code::Movsxd_r16_rm16 | Code::Maskmovdqu_rDI_xmm_xmm)
 }
 
 /// Bit 7 of each byte.
@@ -118,7 +142,8 @@ fn compare_registers(
         check(&format!("xmm{number}"), processor.xmm[number], engine.xmm[number]);
     }
     check("x87 control", processor.x87.control.into(), engine.x87.control.into());
-    check("x87 status", processor.x87.status.into(), engine.x87.status.into());
+    let status = |registers: &Registers| u128::from(registers.x87.status & !undefined.conditions);
+    check("x87 status", status(processor), status(engine));
     check("x87 tag", processor.x87.tag.into(), engine.x87.tag.into());
     for number in 0..8 {
         check(&format!("st{number}"), processor.x87.st[number], engine.x87.st[number]);

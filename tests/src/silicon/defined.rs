@@ -29,6 +29,8 @@ pub(crate) enum Unspecified {
 pub(crate) struct Undefined {
     pub(crate) flags: u64,
     pub(crate) destination: Option<Unspecified>,
+    /// Bits of the x87 status word.
+    pub(crate) conditions: u16,
 }
 
 /// A case with what is undefined after it, and the codes that were executed.
@@ -80,6 +82,9 @@ fn follow(program: &Program, stepper: &mut Model<FlatMachine>) -> Path {
         if status(instruction.rflags_read()) & undefined.flags != 0 {
             return Path::Cut(number);
         }
+        if undefined.conditions != 0 && reads_conditions(instruction) {
+            return Path::Cut(number);
+        }
         if executed.len() == LONGEST_PATH {
             return Path::Endless;
         }
@@ -89,6 +94,10 @@ fn follow(program: &Program, stepper: &mut Model<FlatMachine>) -> Path {
         }
         let after = stepper.machine.state().registers();
         undefined.flags = undefined_flags(instruction, &before, undefined.flags);
+        undefined.conditions |= undefined_conditions(instruction, &after);
+        if is_pending(&after) && writes_flags_from_x87(instruction) {
+            undefined.flags |= Rflags::STATUS.bits();
+        }
         undefined.destination = undefined_destination(program, instruction, &before, &after);
         let spreads =
             undefined.destination.is_some() || Rflags::from_bits_retain(after.rflags).intersects(TRAPS);
@@ -101,7 +110,7 @@ fn follow(program: &Program, stepper: &mut Model<FlatMachine>) -> Path {
 }
 
 /// Flags with which other exceptions than the engine's would be seen.
-const TRAPS: Rflags = Rflags::TF.union(Rflags::AC);
+const TRAPS: Rflags = Rflags::TF;
 
 fn status(bits: u32) -> u64 {
     let rows = [
@@ -145,6 +154,17 @@ fn undefined_destination(
     before: &Registers,
     after: &Registers,
 ) -> Option<Unspecified> {
+    if matches!(instruction.mnemonic(), Mnemonic::Fnstenv | Mnemonic::Fnsave) {
+        // Where the last instruction was: processors differ in when they store it, and in its selectors.
+        let (address, _) = memory_operand(instruction, before)?;
+        let word = if instruction.memory_size().size() < 100 && instruction.memory_size().size() != 28 {
+            2
+        } else {
+            4
+        };
+        let address = address - program.mode.base() + BASE + 3 * word;
+        return Some(Unspecified::Memory { address, bytes: 4 * word });
+    }
     if undefined::after_with(instruction, before).destination == Destination::Defined {
         return None;
     }
@@ -159,6 +179,40 @@ fn undefined_destination(
             Unspecified::Memory { address: address - program.mode.base() + BASE, bytes }
         }
     })
+}
+
+/// C0 to C3.
+const CONDITIONS: u16 = 0x4700;
+/// C1.
+const C1: u16 = 0x200;
+
+fn is_pending(registers: &Registers) -> bool {
+    registers.x87.status & 0x80 != 0
+}
+
+/// Bits of the x87 status word that the manual leaves undefined or that processors set in different ways: all after a
+/// comparison with an exception that is not masked, and C1 after instructions that compute nothing.
+fn undefined_conditions(instruction: &Instruction, after: &Registers) -> u16 {
+    use Mnemonic as M;
+    match instruction.mnemonic() {
+        _ if is_pending(after) => CONDITIONS,
+        M::Ffree | M::Ffreep | M::Fnop | M::Fcmovb | M::Fcmove | M::Fcmovbe | M::Fcmovu => C1,
+        M::Fcmovnb | M::Fcmovne | M::Fcmovnbe | M::Fcmovnu => C1,
+        M::Fincstp | M::Fdecstp | M::Fabs | M::Fchs | M::Fxch => C1,
+        _ if writes_flags_from_x87(instruction) => C1,
+        _ => 0,
+    }
+}
+
+fn writes_flags_from_x87(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.mnemonic(),
+        Mnemonic::Fcomi | Mnemonic::Fcomip | Mnemonic::Fucomi | Mnemonic::Fucomip
+    )
+}
+
+fn reads_conditions(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Fnstsw | Mnemonic::Fnstenv | Mnemonic::Fnsave)
 }
 
 /// The count of a shift or rotation as it is masked.

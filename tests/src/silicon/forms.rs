@@ -249,6 +249,7 @@ fn register_range(kind: K) -> Option<(Register, u32)> {
         K::xmm_or_mem | K::xmm_reg | K::xmm_rm => (Register::XMM0, 16),
         K::mm_or_mem | K::mm_reg | K::mm_rm => (Register::MM0, 8),
         K::seg_reg => (Register::ES, 6),
+        K::sti_opcode => (Register::ST0, 8),
         _ => return None,
     })
 }
@@ -261,6 +262,7 @@ fn fixed_register(kind: K) -> Option<Register> {
         K::dx => Register::DX,
         K::eax => Register::EAX,
         K::rax => Register::RAX,
+        K::st0 => Register::ST0,
         K::es => Register::ES,
         K::cs => Register::CS,
         K::ss => Register::SS,

@@ -116,6 +116,7 @@ fn start(random: &mut Random, mode: Mode) -> u64 {
 
 fn registers(random: &mut Random, mode: Mode) -> Registers {
     let direction = if random.chance(15) { 0x400 } else { 0 };
+    let alignment = if random.chance(10) { 0x4_0000 } else { 0 };
     let bases = super::child::has_bases() && mode == Mode::Bits64;
     let base = |random: &mut Random| if bases { random.below(0x8000) } else { 0 };
     Registers {
@@ -125,13 +126,50 @@ fn registers(random: &mut Random, mode: Mode) -> Registers {
             _ => 0,
         }),
         rip: 0,
-        rflags: random.next() & 0x8d5 | 0x202 | direction,
+        rflags: random.next() & 0x8d5 | 0x202 | direction | alignment,
         fs_base: base(random),
         gs_base: base(random),
         mxcsr: mxcsr(random),
         xmm: core::array::from_fn(|_| random.vector()),
-        x87: X87::default(),
+        x87: x87(random),
     }
+}
+
+/// Mostly a stack that is partly full, with all exceptions masked.
+fn x87(random: &mut Random) -> X87 {
+    if random.chance(20) {
+        return X87::default();
+    }
+    let mut word = || u16::try_from(random.next() & 0xffff).unwrap_or(0);
+    let (precision_and_rounding, masks, status, tag) = (word() & 0xf00, word() & 0x3f, word(), word());
+    let masks = if random.chance(85) { 0x3f } else { masks };
+    X87 {
+        control: 0x40 | precision_and_rounding | masks,
+        // An exception that is not masked would be pending.
+        status: status & 0x7f00 | status & masks,
+        tag: tag.to_le_bytes()[0],
+        st: core::array::from_fn(|_| extended(random)),
+        ..X87::default()
+    }
+}
+
+/// A number in double-extended precision, mostly with an exponent near that of 1.
+fn extended(random: &mut Random) -> u128 {
+    let significand = match random.below(4) {
+        0 => random.integer() | 1 << 63,
+        1 => 1 << 63 | random.next() << random.below(64),
+        2 => random.next(),
+        _ => random.next() | 1 << 63,
+    };
+    let exponent = match random.below(12) {
+        0 => 0,
+        1 => 0x7fff,
+        2 => random.below(0x8000),
+        3 => random.pick(&[1, 2, 70, 0x3fff - 150, 0x3fff - 1074, 0x3fff + 1024, 0x7ffe]),
+        4 | 5 => 0x3fff + random.below(64),
+        _ => 0x3fff + random.below(10) - 5,
+    };
+    u128::from(significand) | u128::from(exponent) << 64 | u128::from(random.below(2)) << 79
 }
 
 fn mxcsr(random: &mut Random) -> u32 {

@@ -32,7 +32,7 @@
 //!
 //! # What the flat machine lacks
 //!
-//! It has no canonical addresses (#GP or #SS on the processor, #PF there) and lets stores change code.
+//! It lets stores change code.
 
 mod agreement;
 mod child;

@@ -59,16 +59,10 @@ pub(crate) fn take_lines(memory: &mut [u8], pristine: &[u8]) -> Vec<Line> {
     lines
 }
 
-/// Whether an address is canonical with 4-level paging.
-fn is_canonical(address: u64) -> bool {
-    matches!(address.cast_signed() >> 47, 0 | -1)
-}
-
 /// How an end is compared.
 ///
-/// - The flat machine has no canonical addresses: its page fault outside them is #GP(0) or #SS(0).
 /// - Of faults in one class any may come first (SDM Vol. 3A, table 7-2): #SS(0) of the place of an operand, or #GP(0)
-///   because it is also misaligned.
+///   because it is also misaligned; #AC(0) or either of these, or #PF.
 /// - Linux says of kernel addresses that they are present.
 /// - Of an FXSAVE area on two pages any byte may be the one that is missing.
 /// - HLT is refused at user level, which the flat machine does not know.
@@ -85,8 +79,8 @@ pub(crate) fn same_end(at: Option<&Instruction>, processor: &End, engine: &End) 
     let distance = address.abs_diff(*found_address);
     let same_address = distance == 0 || (restores_area && distance < 512);
     match (vector, found) {
-        (12 | 13, 14) => *error_code == 0 && !is_canonical(*found_address),
         (12, 13) | (13, 12) => *error_code == 0 && *found_code == 0,
+        (12..=14, 17) | (17, 12..=14) => true,
         (14, 14) if *found_address >> 47 != 0 => same_address && error_code & !1 == *found_code,
         (14, 14) => same_address && error_code == found_code,
         _ => processor == engine,

@@ -1,6 +1,6 @@
 //! MOV to and from control registers, LMSW SMSW CLTS (SDM Vol. 2).
 
-use super::{done, gpr_of, guard, is_register};
+use super::{done, gpr_of, guard, is_register, undefined};
 use crate::control::Cr0;
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Size};
@@ -29,10 +29,6 @@ pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Mnemonic::Smsw => smsw(form),
         _ => None,
     }
-}
-
-fn undefined<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
-    Err(Stop::INVALID_OPCODE.into())
 }
 
 fn load<C: Cpu, W: Width>(register: usize) -> Option<Handler<C>> {

@@ -2,7 +2,7 @@
 //!
 //! First comes #UD, then privilege, then the interception, then general detect, then the value.
 
-use super::{done, gpr_of, guard};
+use super::{done, gpr_of, guard, undefined};
 use crate::control::Cr4;
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::Form;
@@ -25,10 +25,6 @@ pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Code::Mov_dr_r64 => store::<C, u64>(register(0)),
         _ => None,
     }
-}
-
-fn undefined<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
-    Err(Stop::INVALID_OPCODE.into())
 }
 
 macro_rules! for_debug_register {

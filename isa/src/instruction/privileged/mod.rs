@@ -23,6 +23,7 @@ use crate::registers::Gpr;
 use crate::state::{Slot, State};
 use crate::system::guard::Guarded;
 use crate::width::Width;
+use iced_x86::Mnemonic;
 
 /// The handler for a form of this family.
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
@@ -37,6 +38,12 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| debug_register::select(form))
         .or_else(|| base::select(form))
         .or_else(|| xsave::select(form))
+        .or_else(|| (form.mnemonic() == Mnemonic::Rsm).then_some(undefined))
+}
+
+/// A register that does not exist, or RSM outside system-management mode.
+fn undefined<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
+    Err(Stop::INVALID_OPCODE.into())
 }
 
 fn guard<C: Cpu>(cpu: &C, instruction: Guarded) -> Result<(), Stopped> {

@@ -11,6 +11,7 @@
 use crate::address::{AccessKind, LinearAddress};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind};
+use crate::instruction::x87::{control_word, summarised};
 use crate::mode::CodeSize;
 use crate::operand::{Memory, Source};
 use crate::record::{Handler, Record};
@@ -30,13 +31,6 @@ pub(crate) const AREA: usize = 416;
 
 /// Where the last 16 bytes of the operand are; they are accessed although nothing is in them.
 const LAST: u64 = 496;
-
-/// The bits of the x87 control word that can be written, and the one that is always 1 (SDM Vol. 1, figure 8-6).
-const CONTROL_WRITABLE: u16 = 0x1f3f;
-const CONTROL_FIXED: u16 = 0x40;
-/// The six exception flags of the x87 status word, and ES and B, which summarise them (SDM Vol. 1, 8.1.3).
-const EXCEPTIONS: u16 = 0x3f;
-const SUMMARY: u16 = 0x8080;
 
 /// The handler for a form of this family.
 pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
@@ -175,7 +169,7 @@ pub(crate) fn x87<P: Pointers>(image: &[u8; AREA]) -> X87 {
     for (register, chunk) in st.iter_mut().zip(image[32..160].chunks_exact(16)) {
         *register = u128::from_le_slice(chunk) & (u128::MAX >> 48);
     }
-    let control = u16::from_le_slice(&image[..2]) & CONTROL_WRITABLE | CONTROL_FIXED;
+    let control = control_word(u16::from_le_slice(&image[..2]));
     X87 {
         control,
         status: summarised(u16::from_le_slice(&image[2..4]), control),
@@ -185,10 +179,4 @@ pub(crate) fn x87<P: Pointers>(image: &[u8; AREA]) -> X87 {
         data_pointer: P::unpack(u64::from_le_slice(&image[16..24])),
         st,
     }
-}
-
-/// The status word with ES and B set when an exception is pending that the control word does not mask, and clear
-/// otherwise.
-fn summarised(status: u16, control: u16) -> u16 {
-    if status & !control & EXCEPTIONS == 0 { status & !SUMMARY } else { status | SUMMARY }
 }

@@ -132,7 +132,6 @@ impl LocalApic {
             TSC_DEADLINE if self.features.tsc_deadline => {
                 let mode = self.table.get(Entry::Timer).timer_mode();
                 self.timer.set_deadline(value, mode);
-                self.advance(now);
                 return Ok(Effects::default());
             }
             _ => {}

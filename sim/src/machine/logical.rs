@@ -1,0 +1,229 @@
+//! A logical processor of the machine: what it does between two looks at the clock.
+
+use super::history::{History, Taken};
+use super::pending::{self, Due, Pending};
+use super::surroundings::Surroundings;
+use crate::processor::Processor;
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use isa::cpu::Stop;
+use isa::engine::{CodeCache, Run};
+use isa::event::{Event, EventKind, Exception, Vector};
+use isa::flags::Rflags;
+use isa::segment::SegmentRegister;
+use isa::system::{Activity, Interruptibility};
+use isa::system::{Combined, combine, deliver, exception_of};
+use platform::Time;
+use std::collections::BTreeMap;
+
+pub(super) type Core = Processor<false, Surroundings>;
+
+/// DR6.BS: a single step.
+const SINGLE_STEP: u64 = 1 << 14;
+
+/// A logical processor.
+pub(super) struct Logical {
+    pub(super) core: Core,
+    pub(super) history: History,
+    /// Bits of DR6 for the debug exception that is due before the next instruction.
+    debug_trap: u64,
+    pub(super) instructions: u64,
+    /// Instructions that the engine does not model, and how often each was met.
+    pub(super) unmodelled: BTreeMap<String, u64>,
+}
+
+impl Logical {
+    pub(super) fn new(core: Core) -> Self {
+        let (history, unmodelled) = (History::default(), BTreeMap::new());
+        Self { core, history, debug_trap: 0, instructions: 0, unmodelled }
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        self.core.state.system.activity
+    }
+
+    /// Whether it executes nothing and no interrupt can wake it.
+    pub(super) fn waits_for_good(&self) -> bool {
+        self.activity() != Activity::Active && pending::first(&self.pending(), &self.core.state).is_none()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.core.outside.clock.now(&self.core.state)
+    }
+
+    /// Lives until `until`, or until the machine is to look.
+    pub(super) fn live(&mut self, code: &mut CodeCache<Core>, until: Time) {
+        while self.now() < until && !self.core.outside.has_stopped() {
+            self.take_events(code);
+            if self.activity() != Activity::Active {
+                self.rest(until);
+                return;
+            }
+            self.run(code, until);
+        }
+    }
+
+    /// Lets time pass to the next event of the platform, at most to `until`.
+    fn rest(&mut self, until: Time) {
+        let next = self.core.outside.next_event();
+        let wake = next.map_or(until, |next| next.min(until)).max(self.now());
+        self.core.outside.clock.wait_until(wake);
+    }
+
+    /// Delivers what is due before the next instruction.
+    fn take_events(&mut self, code: &mut CodeCache<Core>) {
+        while let Some(due) = pending::first(&self.pending(), &self.core.state) {
+            self.take(due, code);
+        }
+    }
+
+    fn pending(&self) -> Pending {
+        let mut pending = self.core.outside.pending(self.now());
+        pending.debug_trap = self.debug_trap != 0;
+        pending
+    }
+
+    fn take(&mut self, due: Due, code: &mut CodeCache<Core>) {
+        match due {
+            Due::Init => self.initialize(),
+            Due::Startup => self.start_up(),
+            Due::DebugTrap => {
+                let bits = core::mem::take(&mut self.debug_trap);
+                self.debug(bits, code);
+            }
+            Due::NonMaskable => {
+                self.core.outside.take(|signals| signals.nmi = false);
+                self.send(Event::NON_MASKABLE, code);
+            }
+            Due::External => {
+                let vector = self.core.outside.acknowledge();
+                self.send(Event::external(vector), code);
+            }
+        }
+    }
+
+    /// Runs instructions, one at a time where something must be looked at after each.
+    fn run(&mut self, code: &mut CodeCache<Core>, until: Time) {
+        let until = self.core.outside.next_event().map_or(until, |next| next.min(until));
+        let shadow =
+            self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
+        let traps = self.core.state.flags.get() & Rflags::TF.bits() != 0;
+        let single = traps || !shadow.is_empty();
+        let budget = if single { 1 } else { until.since(self.now()).max(1) };
+        self.core.select_context();
+        self.core.outside.clock.begin(budget);
+        let run = code.run(&mut self.core, budget);
+        let executed = self.core.outside.clock.end(&self.core.state);
+        self.instructions += executed;
+        if executed > 0 {
+            self.core.state.system.interruptibility -= shadow;
+            self.debug_trap |= if traps { SINGLE_STEP } else { 0 };
+        }
+        if let Some(stop) = &run.stop {
+            self.stopped(stop, &run, code);
+        }
+    }
+
+    fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
+        match stop {
+            Stop::Done | Stop::CodeWrite(_) => {}
+            Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) => self.raise(exception, code),
+            Stop::SoftwareInterrupt(vector) => self.software_interrupt(*vector, run, code),
+            Stop::Halt => {
+                self.core.state.set_rip(run.next_rip);
+                self.core.state.system.activity = Activity::Halted;
+            }
+            Stop::Wait => {
+                self.core.state.set_rip(run.next_rip);
+                let waits = self.core.state.system.monitored.is_some();
+                self.core.state.system.activity = if waits { Activity::Halted } else { Activity::Active };
+            }
+            Stop::SystemCall | Stop::Unmodelled | Stop::Machine => self.unmodelled(code),
+        }
+    }
+
+    /// What the engine does not model does not exist for the guest.
+    fn unmodelled(&mut self, code: &mut CodeCache<Core>) {
+        let name =
+            self.instruction_at_rip().map_or_else(|| "?".to_owned(), |i| format!("{:?}", i.mnemonic()));
+        *self.unmodelled.entry(name.to_lowercase()).or_default() += 1;
+        self.raise(&Exception::plain(Vector::InvalidOpcode), code);
+    }
+
+    /// The instruction at RIP, as far as it can be read.
+    pub(super) fn instruction_at_rip(&self) -> Option<Instruction> {
+        let context = self.core.state.code_context();
+        let mut bytes = [0; 15];
+        self.core.memory.copy_out(context.linear(self.core.state.rip()), &mut bytes).ok()?;
+        let bits = context.mode.size.bits();
+        Some(Decoder::with_ip(bits, &bytes, self.core.state.rip(), DecoderOptions::NONE).decode())
+    }
+
+    /// A software interrupt leaves RIP at its instruction.
+    fn software_interrupt(&mut self, vector: u8, run: &Run, code: &mut CodeCache<Core>) {
+        let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
+        let kind = match self.instruction_at_rip().map(|instruction| instruction.mnemonic()) {
+            Some(Mnemonic::Int1) => EventKind::PrivilegedSoftwareException,
+            Some(Mnemonic::Int3 | Mnemonic::Into) => EventKind::SoftwareException,
+            _ => EventKind::SoftwareInterrupt,
+        };
+        self.send(Event::software(vector, kind, length), code);
+    }
+
+    /// An exception of an instruction.
+    fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
+        self.note_page_fault(exception);
+        self.send(Event::exception(exception), code);
+    }
+
+    /// CR2 receives the address of a page fault.
+    fn note_page_fault(&mut self, exception: &Exception) {
+        if exception.vector == Vector::PageFault {
+            self.core.state.system.cr2 = exception.address.0;
+        }
+    }
+
+    /// A debug exception that names these conditions.
+    fn debug(&mut self, bits: u64, code: &mut CodeCache<Core>) {
+        self.core.state.system.dr6 |= bits;
+        self.send(Event::exception(&Exception::plain(Vector::Debug)), code);
+    }
+
+    /// Delivers an event, and what follows from it when that fails.
+    fn send(&mut self, event: Event, code: &mut CodeCache<Core>) {
+        let mut event = event;
+        while let Some(second) = self.try_send(&event, code) {
+            self.history.last_failed();
+            self.note_page_fault(&second);
+            event = match combine(&event, &second) {
+                Combined::Serially => Event::exception(&second),
+                Combined::DoubleFault => Event::exception(&Exception::with_code(Vector::DoubleFault, 0)),
+                Combined::TripleFault => {
+                    self.core.state.system.activity = Activity::Shutdown;
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Delivers an event; returns the exception that came in the way.
+    fn try_send(&mut self, event: &Event, code: &mut CodeCache<Core>) -> Option<Exception> {
+        self.note(event);
+        loop {
+            self.core.select_context();
+            let stop = *deliver(&mut self.core, event).err()?;
+            let Stop::CodeWrite(page) = stop else { return exception_of(&stop) };
+            // The stack shares a page with code: that is decoded again when it runs.
+            code.drop_page(page);
+            self.core.memory.unmark_code(page);
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let state = &self.core.state;
+        let at = (state.selector(SegmentRegister::Cs), state.rip());
+        let is_page_fault =
+            event.kind == EventKind::HardwareException && event.vector == Vector::PageFault as u8;
+        let address = is_page_fault.then_some(state.system.cr2);
+        self.history.note(Taken { event: *event, at, address, failed: false });
+    }
+}

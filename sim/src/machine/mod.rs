@@ -1,0 +1,175 @@
+//! A whole PC: processors that take turns over one memory, and everything around them.
+//!
+//! A [`Machine`] is made from [`MachineOptions`] and an image. [`Machine::run`] gives each processor a slice of
+//! simulated time in a fixed order, so that the same machine does the same twice. Within its slice a processor runs
+//! decoded code until the platform's next event, then takes what is due, by the priorities in one table.
+//!
+//! 1. [`options`]: what a machine consists of;
+//! 2. `clock`, `surroundings`: time and devices as a running processor sees them;
+//! 3. `pending`: what is due before an instruction, as a table;
+//! 4. `logical`: the life of one processor; `reset`: how it begins;
+//! 5. [`report`], [`history`]: what came of it, and why.
+
+mod clock;
+pub mod console;
+mod death;
+mod error;
+mod features;
+pub mod history;
+mod logical;
+pub mod options;
+mod pending;
+pub mod report;
+mod reset;
+mod surroundings;
+
+pub use error::MachineError;
+pub use options::MachineOptions;
+
+use crate::load::Loaded;
+use crate::processor::Processor;
+use isa::engine::CodeCache;
+use isa::system::Activity;
+use logical::{Core, Logical};
+use mmu::{Geometry, Mmu, Ram};
+use platform::{Platform, ProcessorIndex, Time};
+use report::{RunReport, StopKind, StopReport, TlbReport};
+use std::cell::RefCell;
+use std::rc::Rc;
+use surroundings::Surroundings;
+
+/// Simulated time between two looks at the user, when nothing else asks for a look.
+const LONGEST_SLICE: u64 = 1 << 20;
+
+/// A PC.
+pub struct Machine {
+    processors: Vec<Logical>,
+    code: CodeCache<Core>,
+    platform: Rc<RefCell<Platform>>,
+    ram: Ram,
+    time: Time,
+    quantum: u64,
+}
+
+/// Whether a run is to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Go {
+    /// It is.
+    On,
+    /// The user wants it to end.
+    Stop,
+}
+
+impl Machine {
+    /// A machine with an image in its memory. What its serial port sends goes to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// [`MachineError`]: options that do not go together, or an image outside RAM.
+    pub fn new(
+        options: &MachineOptions,
+        loaded: &Loaded,
+        sink: platform::SerialSink,
+    ) -> Result<Self, MachineError> {
+        let model = Rc::new(options.model()?);
+        let platform = Rc::new(RefCell::new(Platform::new(&options.platform(&model), sink)?));
+        let ram = Ram::with_ranges(&options.ranges())?;
+        for piece in &loaded.pieces {
+            ram.copy_in(piece.address, &piece.bytes)?;
+        }
+        let mut processors = Vec::new();
+        for number in 0..options.processors {
+            let around = Surroundings::new(ProcessorIndex(number), &platform, &model, options.seed);
+            let memory = Mmu::waiting(&Geometry::functional())?;
+            let mut logical = Logical::new(Processor::new(memory, around));
+            logical.core.state.system.features = features::of(&model);
+            logical.power_on();
+            if number > 0 {
+                logical.core.state.system.activity = Activity::WaitForSipi;
+            }
+            processors.push(logical);
+        }
+        processors[0].start(&loaded.start);
+        let (code, time) = (CodeCache::new(), Time(0));
+        Ok(Self { processors, code, platform, ram, time, quantum: options.quantum })
+    }
+
+    /// Runs until something ends the run. `look` is asked now and then, with the instructions so far.
+    pub fn run(&mut self, limit: Option<u64>, mut look: impl FnMut(&mut Platform, u64) -> Go) -> RunReport {
+        let started = std::time::Instant::now();
+        let stop = loop {
+            let done = self.instructions();
+            if look(&mut self.platform.borrow_mut(), done) == Go::Stop {
+                break StopReport::of(StopKind::Interrupted);
+            }
+            if let Some(stop) = self.stop(limit) {
+                break stop;
+            }
+            self.slice(limit.map_or(u64::MAX, |limit| limit - done));
+        };
+        self.report(stop, started.elapsed().as_secs_f64())
+    }
+
+    /// Instructions of all processors.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.processors.iter().map(|logical| logical.instructions).sum()
+    }
+
+    /// Gives each processor its turn.
+    fn slice(&mut self, most: u64) {
+        let until = Time(self.time.0.saturating_add(self.length().min(most.max(1))));
+        for logical in &mut self.processors {
+            logical.core.memory.begin_turn(core::mem::take(&mut self.ram));
+            logical.live(&mut self.code, until);
+            self.ram = logical.core.memory.end_turn();
+        }
+        self.time = until;
+    }
+
+    /// How long the next slice is. While all processors rest it reaches to what wakes one.
+    fn length(&self) -> u64 {
+        let rests = |logical: &Logical| logical.activity() != Activity::Active;
+        if self.processors.iter().all(rests) {
+            let next = self.platform.borrow().next_event();
+            return next.map_or(self.quantum, |next| next.since(self.time)).max(self.quantum);
+        }
+        if self.processors.len() == 1 { LONGEST_SLICE } else { self.quantum }
+    }
+
+    /// Why the run is over, if it is.
+    fn stop(&self, limit: Option<u64>) -> Option<StopReport> {
+        if let Some(stopped) = self.platform.borrow().stop() {
+            return Some(stopped.stop.into());
+        }
+        if let Some(dead) = self.processors.iter().position(|p| p.activity() == Activity::Shutdown) {
+            return Some(StopReport { processor: Some(dead), ..StopReport::of(StopKind::TripleFault) });
+        }
+        if limit.is_some_and(|limit| self.instructions() >= limit) {
+            return Some(StopReport::of(StopKind::Limit));
+        }
+        let nothing_comes = self.platform.borrow().next_event().is_none();
+        let all_wait = self.processors.iter().all(Logical::waits_for_good);
+        (nothing_comes && all_wait).then(|| StopReport::of(StopKind::Halt))
+    }
+
+    fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
+        let instructions = self.instructions();
+        let mut unmodelled = std::collections::BTreeMap::new();
+        for (name, count) in self.processors.iter().flat_map(|logical| &logical.unmodelled) {
+            *unmodelled.entry(name.clone()).or_default() += count;
+        }
+        let entries = self.processors.iter().map(|logical| logical.core.memory.tlb().entries()).sum();
+        RunReport {
+            instructions,
+            cycles: self.processors.iter().map(|logical| logical.now().0).max().unwrap_or(0),
+            mips: instructions as f64 / seconds.max(1e-9) / 1e6,
+            stop,
+            processors: self.processors.iter().map(|logical| logical.instructions).collect(),
+            unmodelled,
+            exits: std::collections::BTreeMap::new(),
+            entry_failures: std::collections::BTreeMap::new(),
+            tlb: TlbReport { entries },
+        }
+    }
+}

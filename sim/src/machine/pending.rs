@@ -1,0 +1,149 @@
+//! What is due before the next instruction: one table decides (SDM Vol. 3A, table 7-2).
+
+use isa::flags::Rflags;
+use isa::state::State;
+use isa::system::{Activity, Interruptibility};
+
+/// What can be due between two instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// INIT.
+    Init,
+    /// A startup IPI.
+    Startup,
+    /// A debug exception that the last instruction has left.
+    DebugTrap,
+    /// NMI.
+    NonMaskable,
+    /// An interrupt from the local APIC or the 8259.
+    External,
+}
+
+/// What is there, whether or not it is blocked.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Pending {
+    pub(super) init: bool,
+    pub(super) startup: bool,
+    pub(super) debug_trap: bool,
+    pub(super) non_maskable: bool,
+    pub(super) external: bool,
+}
+
+/// One row: what, whether it is there, and what blocks it.
+struct Row {
+    due: Due,
+    is_there: fn(&Pending) -> bool,
+    is_blocked: fn(&State) -> bool,
+}
+
+/// In the order of priority.
+const ROWS: [Row; 5] = [
+    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: waits_for_startup },
+    Row {
+        due: Due::Startup,
+        is_there: |pending| pending.startup,
+        is_blocked: |state| !waits_for_startup(state),
+    },
+    Row { due: Due::DebugTrap, is_there: |pending| pending.debug_trap, is_blocked: after_stack_load },
+    Row { due: Due::NonMaskable, is_there: |pending| pending.non_maskable, is_blocked: blocks_non_maskable },
+    Row { due: Due::External, is_there: |pending| pending.external, is_blocked: blocks_external },
+];
+
+/// What is due first, if anything.
+pub(super) fn first(pending: &Pending, state: &State) -> Option<Due> {
+    let due = |row: &&Row| (row.is_there)(pending) && !(row.is_blocked)(state);
+    ROWS.iter().find(due).map(|row| row.due)
+}
+
+fn waits_for_startup(state: &State) -> bool {
+    state.system.activity == Activity::WaitForSipi
+}
+
+/// Whether the processor does not take NMIs and interrupts at all.
+fn is_away(state: &State) -> bool {
+    matches!(state.system.activity, Activity::WaitForSipi | Activity::Shutdown)
+}
+
+fn after_stack_load(state: &State) -> bool {
+    is_away(state) || state.system.interruptibility.contains(Interruptibility::MOV_SS)
+}
+
+/// A shutdown ends with an NMI; blocking by STI does not hold one back.
+fn blocks_non_maskable(state: &State) -> bool {
+    let blocking = Interruptibility::NMI | Interruptibility::MOV_SS;
+    waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
+}
+
+fn blocks_external(state: &State) -> bool {
+    let blocking = Interruptibility::STI | Interruptibility::MOV_SS;
+    is_away(state)
+        || state.flags.get() & Rflags::IF.bits() == 0
+        || state.system.interruptibility.intersects(blocking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> State {
+        let mut state = State::default();
+        state.flags.set(0x202);
+        state
+    }
+
+    const ALL: Pending =
+        Pending { init: true, startup: true, debug_trap: true, non_maskable: true, external: true };
+
+    #[test]
+    fn events_come_in_the_order_of_the_manual() {
+        let mut pending = ALL;
+        let mut order = Vec::new();
+        while let Some(due) = first(&pending, &ready()) {
+            order.push(due);
+            match due {
+                Due::Init => pending.init = false,
+                Due::Startup => pending.startup = false,
+                Due::DebugTrap => pending.debug_trap = false,
+                Due::NonMaskable => pending.non_maskable = false,
+                Due::External => pending.external = false,
+            }
+        }
+        assert_eq!(order, [Due::Init, Due::DebugTrap, Due::NonMaskable, Due::External]);
+    }
+
+    #[test]
+    fn each_blocking_holds_back_what_the_manual_says_and_nothing_else() {
+        let after = |blocking: Interruptibility, rflags| {
+            let mut state = ready();
+            state.flags.set(rflags);
+            state.system.interruptibility = blocking;
+            let one = |pending| first(&pending, &state).is_some();
+            [
+                one(Pending { debug_trap: true, ..Pending::default() }),
+                one(Pending { non_maskable: true, ..Pending::default() }),
+                one(Pending { external: true, ..Pending::default() }),
+            ]
+        };
+        assert_eq!(after(Interruptibility::empty(), 0x202), [true, true, true]);
+        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false]);
+        assert_eq!(after(Interruptibility::STI, 0x202), [true, true, false]);
+        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false]);
+        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true]);
+    }
+
+    #[test]
+    fn a_processor_that_waits_for_startup_takes_nothing_else() {
+        let mut state = ready();
+        state.system.activity = Activity::WaitForSipi;
+        assert_eq!(first(&ALL, &state), Some(Due::Startup));
+        assert_eq!(first(&Pending { startup: false, ..ALL }, &state), None);
+    }
+
+    #[test]
+    fn a_shutdown_ends_with_init_or_an_nmi() {
+        let mut state = ready();
+        state.system.activity = Activity::Shutdown;
+        assert_eq!(first(&Pending { init: false, ..ALL }, &state), Some(Due::NonMaskable));
+        assert_eq!(first(&Pending { init: false, non_maskable: false, ..ALL }, &state), None);
+    }
+}
