@@ -26,17 +26,19 @@ use crate::state::State;
 ///
 /// An exception when the delivery itself faults, to be [combined](super::combine) with the event: its error code has EXT
 /// set as the event asks, and no register has changed; on the stack, words may have been written. A switch of tasks that
-/// faults in the new task is the exception that the manual makes. The machine may also intercept a
+/// faults in the new task is the exception that the manual makes: a [`Stop::AfterTaskSwitch`]. The machine may also intercept a
 /// [switch of tasks](Cpu::task_switch).
 pub fn deliver<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(), Stopped> {
     if event.kind == EventKind::NonMaskableInterrupt {
         cpu.state_mut().system.interruptibility |= Interruptibility::NMI;
     }
-    route(cpu, event).map_err(|stopped| with_ext(event, stopped))?;
-    let system = &mut cpu.state_mut().system;
-    system.interruptibility -= Interruptibility::STI | Interruptibility::MOV_SS;
-    system.activity = Activity::Active;
-    Ok(())
+    let outcome = route(cpu, event).map_err(|stopped| with_ext(event, stopped));
+    if outcome.as_ref().err().is_none_or(|stopped| stopped.has_completed()) {
+        let system = &mut cpu.state_mut().system;
+        system.interruptibility -= Interruptibility::STI | Interruptibility::MOV_SS;
+        system.activity = Activity::Active;
+    }
+    outcome
 }
 
 fn route<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(), Stopped> {
@@ -54,7 +56,8 @@ fn route<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(), Stopped> {
 
 /// EXT is 1 in the error codes of faults during the delivery of what no program asked for (SDM Vol. 3A, 7.13).
 fn with_ext(event: &Event, mut stopped: Stopped) -> Stopped {
-    if let Stop::Exception(Exception { vector, error_code: Some(code), .. }) = &mut *stopped
+    if let Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) = &mut *stopped
+        && let Exception { vector, error_code: Some(code), .. } = exception
         && names_selector(*vector)
         && !event.kind.is_asked_by_program()
     {
