@@ -4,7 +4,7 @@ use nix::sys::termios::{self, SetArg, Termios};
 use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 
 /// Ctrl-], which ends the run when the terminal belongs to the guest.
 pub const ESCAPE: u8 = 0x1d;
@@ -47,10 +47,7 @@ impl Console {
 
     /// The next byte that was typed.
     pub fn key(&self) -> Option<u8> {
-        match self.keys.try_recv() {
-            Ok(byte) => Some(byte),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.keys.try_recv().ok()
     }
 
     /// Whether the escape key was pressed.
