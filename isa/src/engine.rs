@@ -6,14 +6,19 @@
 //! short ways hold as long as no translation for execution has changed and no code was dropped, which a stamp
 //! tells.
 
+mod contexts;
+mod place;
+
 use crate::address::HostPhysicalAddress;
 use crate::block::{self, Block, Ending};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::float::Session;
-use crate::mode::{CodeContext, CodeMode, CodeSize};
+use crate::mode::CodeContext;
 use crate::record::Record;
 use crate::stack::stack_fault;
+use contexts::{Contexts, Selected};
 use core::cell::Cell;
+use place::{BlockId, Link, Place};
 use rustc_hash::FxHashMap;
 
 /// Most instructions in a block unless said otherwise.
@@ -37,93 +42,10 @@ pub struct Run {
 /// A stop, and the address after the instruction that stopped.
 type StoppedAt = (Stopped, u64);
 
-type BlockId = u32;
-
 struct Entry<C> {
     block: Block<C>,
     successors: [Cell<Link>; 2],
     place: Place,
-}
-
-/// Where a block is, and for what it was decoded.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Place {
-    /// The first byte.
-    first: HostPhysicalAddress,
-    /// The page of its last byte, if that is another.
-    second: Option<HostPhysicalAddress>,
-    mode: CodeMode,
-    /// Bytes up to the limit of CS, as far as a block looks.
-    in_segment: usize,
-}
-
-/// A block at a linear address, valid while the stamp is current.
-#[derive(Clone, Copy)]
-struct Link {
-    rip: u64,
-    stamp: u64,
-    block: BlockId,
-}
-
-impl Link {
-    const NONE: Self = Self { rip: 0, stamp: u64::MAX, block: 0 };
-
-    #[inline(always)]
-    fn leads_to(self, rip: u64, stamp: u64) -> bool {
-        self.rip == rip && self.stamp == stamp
-    }
-}
-
-/// The code segments and modes that links were made under, each with a number.
-struct Contexts {
-    current: CodeContext,
-    number: u64,
-    /// Those with a number, by number.
-    known: Vec<CodeContext>,
-}
-
-/// Numbers of code contexts.
-const CONTEXTS: usize = 256;
-
-/// Whether the numbers of before hold.
-#[derive(PartialEq, Eq)]
-enum Selected {
-    AsBefore,
-    AfterLoss,
-}
-
-impl Default for Contexts {
-    fn default() -> Self {
-        let current = CodeContext { mode: CodeMode::LONG, base: 0, limit: u64::MAX };
-        Self { current, number: 0, known: vec![current] }
-    }
-}
-
-impl Contexts {
-    fn select(&mut self, context: CodeContext) -> Selected {
-        self.current = context;
-        if let Some(number) = self.known.iter().position(|known| *known == context) {
-            self.number = number as u64;
-            return Selected::AsBefore;
-        }
-        let full = self.known.len() == CONTEXTS;
-        if full {
-            self.known.clear();
-        }
-        self.number = self.known.len() as u64;
-        self.known.push(context);
-        if full { Selected::AfterLoss } else { Selected::AsBefore }
-    }
-
-    /// RIP, after it was made to wrap as EIP does outside 64-bit mode.
-    fn wrap<C: Cpu>(&self, cpu: &mut C) -> u64 {
-        let rip = cpu.state().rip();
-        if self.current.mode.size == CodeSize::Bits64 || rip >> 32 == 0 {
-            return rip;
-        }
-        cpu.state_mut().set_rip(rip & 0xffff_ffff);
-        rip & 0xffff_ffff
-    }
 }
 
 /// All decoded code of a processor.
