@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod linux;
+#[cfg(test)]
 mod replay;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod silicon;

@@ -42,9 +42,15 @@ impl Logical {
         self.core.state.system.activity
     }
 
-    /// Whether it executes nothing and no interrupt can wake it.
-    pub(super) fn waits_for_good(&self) -> bool {
+    /// Whether it executes nothing, and nothing waits that would wake it.
+    pub(super) fn waits(&self) -> bool {
         self.activity() != Activity::Active && pending::first(&self.pending(), &self.core.state).is_none()
+    }
+
+    /// Whether it waits with interrupts disabled, so that no device wakes it. (An NMI could, and so could another
+    /// processor: no device here sends one unless an interrupt controller was told to.)
+    pub(super) fn waits_for_good(&self) -> bool {
+        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0
     }
 
     pub(super) fn now(&self) -> Time {

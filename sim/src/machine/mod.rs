@@ -154,8 +154,8 @@ impl Machine {
             return Some(StopReport::of(StopKind::Limit));
         }
         let nothing_comes = self.platform.borrow().next_event().is_none();
-        let all_wait = self.processors.iter().all(Logical::waits_for_good);
-        (nothing_comes && all_wait).then(|| StopReport::of(StopKind::Halt))
+        let is_over = if nothing_comes { Logical::waits } else { Logical::waits_for_good };
+        self.processors.iter().all(is_over).then(|| StopReport::of(StopKind::Halt))
     }
 
     fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
