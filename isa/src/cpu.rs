@@ -88,6 +88,14 @@ pub enum Privilege {
     Implicit,
 }
 
+impl Privilege {
+    /// The rights of an explicit access at a privilege level.
+    #[must_use]
+    pub const fn of_level(cpl: u8) -> Self {
+        if cpl == 3 { Self::User } else { Self::Supervisor }
+    }
+}
+
 /// A change of what linear addresses are translated with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TranslationChange {

@@ -171,6 +171,13 @@ impl Segment {
             AccessKind::Execute => code,
         }
     }
+
+    /// The linear address of an access outside 64-bit mode, if type and limit allow it.
+    #[must_use]
+    pub fn linear(&self, offset: u64, bytes: usize, kind: AccessKind) -> Option<LinearAddress> {
+        let allowed = self.allows(kind) && self.covers(offset, bytes);
+        allowed.then(|| LinearAddress(self.base.wrapping_add(offset) & 0xffff_ffff))
+    }
 }
 
 impl State {
@@ -187,9 +194,8 @@ impl State {
         kind: AccessKind,
     ) -> Result<LinearAddress, Stopped> {
         let register = SegmentRegister::of_base(base).unwrap_or(SegmentRegister::Ds);
-        let segment = self.segment(register);
-        if segment.allows(kind) && segment.covers(offset, bytes) {
-            return Ok(LinearAddress(segment.base.wrapping_add(offset) & 0xffff_ffff));
+        if let Some(at) = self.segment(register).linear(offset, bytes, kind) {
+            return Ok(at);
         }
         let vector =
             if register == SegmentRegister::Ss { Vector::StackFault } else { Vector::GeneralProtection };

@@ -13,8 +13,8 @@ use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::state::State;
 use mmu::context::Controls;
-use mmu::operation::{Operation, Paging, Registers};
-use mmu::{Context, Fault, Mmu};
+use mmu::operation::{Paging, Registers};
+use mmu::{Fault, Mmu};
 
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
 const FETCH_LINE: u64 = 64;
@@ -51,42 +51,19 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// Translates from now on as the registers say: after anything that privilege, EFLAGS.AC or the control registers
     /// depend on has changed.
     pub fn select_context(&mut self) {
-        self.memory.set_context(self.context(self.privilege()));
-    }
-
-    /// After reset or INIT: nothing is translated, and nothing is cached.
-    pub fn reset_translation(&mut self) {
-        let performed = self.translation.perform(self.memory.ram(), &Operation::Init);
-        for invalidation in performed.invalidations {
-            self.memory.invalidate(invalidation);
-        }
-        self.select_context();
-    }
-
-    /// The rights of an explicit access.
-    fn privilege(&self) -> Privilege {
-        if self.state.system.cpl == 3 { Privilege::User } else { Privilege::Supervisor }
-    }
-
-    fn context(&self, privilege: Privilege) -> Context {
-        let level = match privilege {
-            Privilege::User => mmu::Privilege::User,
-            Privilege::Supervisor | Privilege::Implicit => mmu::Privilege::Supervisor,
-        };
-        let mut context = self.translation.context(level);
-        let overridden =
-            privilege == Privilege::Supervisor && self.state.flags.get() & Rflags::AC.bits() != 0;
-        context.controls.set(Controls::SMAP_OVERRIDE, overridden);
+        let privilege = memory_privilege(Privilege::of_level(self.state.system.cpl));
+        let mut context = self.translation.context(privilege);
+        context.controls.set(Controls::SMAP_OVERRIDE, self.state.flags.get() & Rflags::AC.bits() != 0);
         context.pkru = self.state.system.pkru;
-        context
+        self.memory.set_context(context);
     }
 
-    /// Reads with other rights.
+    /// Makes an access with other rights.
     fn with<T>(&mut self, privilege: Privilege, access: impl FnOnce(&mut Self) -> T) -> T {
-        let before = *self.memory.context();
-        self.memory.set_context(self.context(privilege));
+        let before = self.memory.context().privilege;
+        self.memory.set_privilege(memory_privilege(privilege));
         let outcome = access(self);
-        self.memory.set_context(before);
+        self.memory.set_privilege(before);
         outcome
     }
 
@@ -117,5 +94,14 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
             }
         }
         Ok(())
+    }
+}
+
+/// The rights of an access, as memory has them.
+const fn memory_privilege(privilege: Privilege) -> mmu::Privilege {
+    match privilege {
+        Privilege::User => mmu::Privilege::User,
+        Privilege::Supervisor => mmu::Privilege::Supervisor,
+        Privilege::Implicit => mmu::Privilege::ImplicitSupervisor,
     }
 }

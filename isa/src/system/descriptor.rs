@@ -91,8 +91,7 @@ impl State {
     /// Whether an address is canonical under the paging mode (SDM Vol. 1, 3.3.7.1).
     #[must_use]
     pub fn is_canonical(&self, address: u64) -> bool {
-        let bits = if self.system.cr4.contains(crate::control::Cr4::LA57) { 56 } else { 47 };
-        matches!(address.cast_signed() >> bits, 0 | -1)
+        super::is_canonical(address, self.current_linear_address_width())
     }
 }
 

@@ -11,7 +11,7 @@ const BITMAP_BASE: u64 = 102;
 impl State {
     /// The I/O privilege level.
     #[must_use]
-    pub fn iopl(&self) -> u8 {
+    pub fn io_privilege_level(&self) -> u8 {
         (self.flags.rest() >> Rflags::IOPL.bits().trailing_zeros()).to_le_bytes()[0] & 3
     }
 }
@@ -24,7 +24,7 @@ impl State {
 /// #GP(0), or what the TSS cannot be read for.
 pub fn permit<C: Cpu>(cpu: &mut C, port: u16, bytes: u8) -> Result<(), Stopped> {
     let state = cpu.state();
-    if state.is_real_address() || !state.is_virtual_8086() && state.system.cpl <= state.iopl() {
+    if state.is_real_address() || !state.is_virtual_8086() && state.system.cpl <= state.io_privilege_level() {
         return Ok(());
     }
     let tr = state.system.tr;

@@ -36,16 +36,11 @@ pub(crate) fn pointer_mask(segment: &Segment) -> u64 {
     if segment.rights.contains(AccessRights::DEFAULT_BIG) { 0xffff_ffff } else { 0xffff }
 }
 
-/// With whose rights a privilege level uses its stack.
-pub(crate) fn privilege_of(cpl: u8) -> Privilege {
-    if cpl == 3 { Privilege::User } else { Privilege::Supervisor }
-}
-
 impl Stack {
     /// The stack in use, SS:RSP.
     pub(crate) fn current(state: &State) -> Self {
         let pointer = state.slot(Slot::Rsp);
-        let privilege = privilege_of(state.system.cpl);
+        let privilege = Privilege::of_level(state.system.cpl);
         if state.code_size() == CodeSize::Bits64 {
             return Self { privilege, ..Self::long(pointer, 0) };
         }
@@ -55,7 +50,7 @@ impl Stack {
 
     /// A stack of 64-bit code at privilege level `cpl`.
     pub(crate) fn long(pointer: u64, cpl: u8) -> Self {
-        Self { reach: Reach::Long, pointer, mask: u64::MAX, privilege: privilege_of(cpl), code: 0 }
+        Self { reach: Reach::Long, pointer, mask: u64::MAX, privilege: Privilege::of_level(cpl), code: 0 }
     }
 
     /// A stack that a more privileged level switches to; it is named when it is too small.
@@ -64,7 +59,7 @@ impl Stack {
             reach: Reach::Segment(segment),
             pointer,
             mask: pointer_mask(&segment),
-            privilege: privilege_of(cpl),
+            privilege: Privilege::of_level(cpl),
             code: segment.selector & !3,
         }
     }
@@ -85,14 +80,11 @@ impl Stack {
 
     fn address(&self, state: &State, bytes: usize, kind: AccessKind) -> Result<LinearAddress, Stopped> {
         let offset = self.pointer & self.mask;
-        let refused = || fault::with_code(Vector::StackFault, self.code);
-        match self.reach {
-            Reach::Long if state.is_canonical(offset) => Ok(LinearAddress(offset)),
-            Reach::Segment(segment) if segment.allows(kind) && segment.covers(offset, bytes) => {
-                Ok(LinearAddress(segment.base.wrapping_add(offset) & 0xffff_ffff))
-            }
-            _ => Err(refused()),
-        }
+        let at = match self.reach {
+            Reach::Long => state.is_canonical(offset).then_some(LinearAddress(offset)),
+            Reach::Segment(segment) => segment.linear(offset, bytes, kind),
+        };
+        at.ok_or_else(|| fault::with_code(Vector::StackFault, self.code))
     }
 
     fn write<C: Cpu, S: Scalar>(&self, cpu: &mut C, value: S) -> Result<(), Stopped> {

@@ -18,15 +18,12 @@ use std::collections::BTreeMap;
 
 pub(super) type Core = Processor<false, Surroundings>;
 
-/// DR6.BS: a single step.
-const SINGLE_STEP: u64 = 1 << 14;
-
 /// A logical processor.
 pub(super) struct Logical {
     pub(super) core: Core,
     pub(super) history: History,
-    /// Bits of DR6 for the debug exception that is due before the next instruction.
-    debug_trap: u64,
+    /// The reasons of the debug exception that is due before the next instruction.
+    debug_trap: Dr6,
     pub(super) instructions: u64,
     /// Instructions that the engine does not model, and how often each was met.
     pub(super) unmodelled: BTreeMap<String, u64>,
@@ -35,7 +32,7 @@ pub(super) struct Logical {
 impl Logical {
     pub(super) fn new(core: Core) -> Self {
         let (history, unmodelled) = (History::default(), BTreeMap::new());
-        Self { core, history, debug_trap: 0, instructions: 0, unmodelled }
+        Self { core, history, debug_trap: Dr6::empty(), instructions: 0, unmodelled }
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -85,7 +82,7 @@ impl Logical {
 
     fn pending(&self) -> Pending {
         let mut pending = self.core.outside.pending(self.now());
-        pending.debug_trap = self.debug_trap != 0;
+        pending.debug_trap = !self.debug_trap.is_empty();
         pending
     }
 
@@ -94,8 +91,8 @@ impl Logical {
             Due::Init => self.initialize(),
             Due::Startup => self.start_up(),
             Due::DebugTrap => {
-                let bits = core::mem::take(&mut self.debug_trap);
-                self.debug(bits, code);
+                let reasons = core::mem::replace(&mut self.debug_trap, Dr6::empty());
+                self.raise(&Exception::debug(reasons), code);
             }
             Due::NonMaskable => {
                 self.core.outside.take(|signals| signals.nmi = false);
@@ -131,7 +128,7 @@ impl Logical {
         self.instructions += executed;
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
-            self.debug_trap |= if traps { SINGLE_STEP } else { 0 };
+            self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
         }
         if let Some(stop) = &run.stop {
             self.stopped(stop, &run, code);
@@ -209,11 +206,6 @@ impl Logical {
         if exception.vector == Vector::PageFault {
             self.core.state.system.cr2 = exception.address.0;
         }
-    }
-
-    /// A debug exception that names these conditions.
-    fn debug(&mut self, bits: u64, code: &mut CodeCache<Core>) {
-        self.raise(&Exception::debug(Dr6::from_bits_truncate(bits)), code);
     }
 
     /// Delivers an event, and what follows from it when that fails.

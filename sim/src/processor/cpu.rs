@@ -150,7 +150,7 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
-        self.perform(change)
+        self.change(change)
     }
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {

@@ -2,19 +2,28 @@
 
 use super::{Outside, Processor};
 use isa::cpu::{Stop, Stopped, TranslationChange};
-use mmu::operation::{Invpcid, Operation};
+use mmu::operation::{Invpcid, Operation, Refusal};
 
 impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// Does what hardware does at a change of control registers or at an invalidation.
-    pub(super) fn perform(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
-        let performed = self.translation.perform(self.memory.ram(), &operation(change));
-        if performed.refusal.is_some() {
-            return Err(Stop::GENERAL_PROTECTION.into());
-        }
+    pub(super) fn change(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
+        self.perform(&operation(change)).map_err(|_| Stop::GENERAL_PROTECTION.into())
+    }
+
+    /// After INIT, which nothing refuses outside VMX operation: nothing is translated, and nothing is cached.
+    pub fn reset_translation(&mut self) {
+        let outcome = self.perform(&Operation::Init);
+        debug_assert!(outcome.is_ok(), "{outcome:?}");
+        self.select_context();
+    }
+
+    /// Carries an operation out on the registers of translation, and removes from the TLB what it removes.
+    fn perform(&mut self, operation: &Operation) -> Result<(), Refusal> {
+        let performed = self.translation.perform(self.memory.ram(), operation);
         for invalidation in performed.invalidations {
             self.memory.invalidate(invalidation);
         }
-        Ok(())
+        performed.refusal.map_or(Ok(()), Err)
     }
 }
 

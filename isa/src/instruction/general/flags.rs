@@ -108,11 +108,3 @@ fn popped_by_extension(old: Rflags, image: Rflags) -> Result<Rflags, Stopped> {
     new.set(Rflags::VIF, enables);
     Ok(new)
 }
-
-impl State {
-    /// IOPL.
-    #[must_use]
-    pub fn io_privilege_level(&self) -> u8 {
-        (self.flags.rest() >> 12 & 3) as u8
-    }
-}

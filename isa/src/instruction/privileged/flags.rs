@@ -41,7 +41,7 @@ fn changes(state: &State) -> Changes {
     let system = &state.system;
     let level = if state.is_virtual_8086() { 3 } else { system.cpl };
     let extension = if state.is_virtual_8086() { Cr4::VME } else { Cr4::PVI };
-    if state.is_real_address() || state.iopl() >= level {
+    if state.is_real_address() || state.io_privilege_level() >= level {
         Changes::Interrupts
     } else if level == 3 && system.cr4.contains(extension) {
         Changes::VirtualInterrupts

@@ -9,8 +9,8 @@ use crate::flags::Rflags;
 use crate::record::{Handler, Record};
 use crate::segment::{AccessRights, Segment, SegmentRegister};
 use crate::state::{Slot, State};
+use crate::system::SystemCall;
 use crate::system::guard::Guarded;
-use crate::system::{SystemCall, is_canonical};
 use iced_x86::{Code, Mnemonic};
 
 /// The handler for a form of this family.
@@ -70,8 +70,7 @@ fn selector(value: u64, shift: u32) -> u16 {
 }
 
 fn check_canonical(state: &State, address: u64) -> Result<(), Stopped> {
-    let width = state.current_linear_address_width();
-    if is_canonical(address, width) { Ok(()) } else { Err(Stop::GENERAL_PROTECTION.into()) }
+    if state.is_canonical(address) { Ok(()) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
 fn syscall<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {

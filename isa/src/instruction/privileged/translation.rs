@@ -28,7 +28,7 @@ fn invlpg<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     guard(cpu, Guarded::Invlpg)?;
     let at = unchecked(cpu.state(), record);
     cpu.intercept(&Intercepted::Invlpg(at))?;
-    if is_canonical(at.0, cpu.state().current_linear_address_width()) {
+    if cpu.state().is_canonical(at.0) {
         cpu.change_translation(&TranslationChange::Page(at))?;
     }
     done(cpu, record)

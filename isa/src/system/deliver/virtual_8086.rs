@@ -20,13 +20,9 @@ pub(super) fn deliver_software<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(),
     if cpu.state().system.cr4.contains(Cr4::VME) && !goes_to_monitor(cpu, event.vector)? {
         return to_program(cpu, event);
     }
-    let allowed = iopl(cpu.state()) == 3 || event.origin == EventOrigin::VmEntry;
+    let allowed = cpu.state().io_privilege_level() == 3 || event.origin == EventOrigin::VmEntry;
     require(allowed, fault::general_protection, Selector(0))?;
     protected::deliver(cpu, event)
-}
-
-fn iopl(state: &State) -> u64 {
-    (state.flags.get() & Rflags::IOPL.bits()) >> 12
 }
 
 /// The bit of a vector in the software interrupt redirection bitmap, the 32 bytes below the I/O permission bitmap.
@@ -55,7 +51,7 @@ fn to_program<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(), Stopped> {
     let pushed = [program_flags(state), cs.into(), return_rip(state, event)];
     stack.push_all(cpu, OperandSize::Word, &pushed)?;
     let state = cpu.state_mut();
-    let masked = if iopl(state) == 3 { Rflags::IF } else { Rflags::VIF };
+    let masked = if state.io_privilege_level() == 3 { Rflags::IF } else { Rflags::VIF };
     let flags = state.flags.get() & !(masked | Rflags::TF | Rflags::RF).bits();
     state.flags.set(flags);
     state.set_slot(Slot::Rsp, stack.rsp());
@@ -65,7 +61,7 @@ fn to_program<C: Cpu>(cpu: &mut C, event: &Event) -> Result<(), Stopped> {
 
 fn program_flags(state: &State) -> u64 {
     let flags = Rflags::from_bits_retain(state.flags.get());
-    if iopl(state) == 3 {
+    if state.io_privilege_level() == 3 {
         return flags.bits();
     }
     let mut image = flags | Rflags::IOPL;
