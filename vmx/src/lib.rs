@@ -4,6 +4,7 @@
 //! capability-MSR bit; `vmx/data/README.md` says what each column means. The modules give typed access to them:
 //!
 //! - [`field`]: VMCS fields and the structure of their encodings (27.11.2, appendix B);
+//! - [`vmcs`]: the fields of one VMCS as the processor holds them, and its region in memory (27.1, 27.2);
 //! - [`controls`]: the seven words of VM-execution, VM-exit and VM-entry controls (27.6 to 27.8);
 //! - [`exit_reason`]: basic exit reasons and what each VM exit writes (appendix C, chapter 30);
 //! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A).
@@ -20,6 +21,7 @@ pub mod exit_reason;
 pub mod field;
 mod standing;
 mod table;
+pub mod vmcs;
 
 pub use standing::Standing;
 
