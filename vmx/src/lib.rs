@@ -7,12 +7,14 @@
 //! - [`vmcs`]: the fields of one VMCS as the processor holds them, and its region in memory (27.1, 27.2);
 //! - [`controls`]: the seven words of VM-execution, VM-exit and VM-entry controls (27.6 to 27.8);
 //! - [`exit_reason`]: basic exit reasons and what each VM exit writes (appendix C, chapter 30);
-//! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A).
+//! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A);
+//! - [`capabilities`]: the values of those MSRs on one processor.
 //!
 //! Names are the manual's. Every section number in this crate is one of [`SDM_EDITION`].
 //!
 //! This crate neither fetches nor executes; it turns faults into VM exits and decides intercepts.
 
+pub mod capabilities;
 pub mod capability;
 #[cfg(test)]
 mod cases;

@@ -14,7 +14,8 @@
 //! | 64 + 8n to 71 + 8n | the field at position n |
 //!
 //! Numbers are little-endian; all other bytes are written as 0 and ignored. A field narrower than 64 bits uses the low
-//! bits. Any bytes are a VMCS region: what a field cannot hold is dropped.
+//! bits. Any bytes are a VMCS region: what a field cannot hold is dropped. The positions of fields follow the table, so
+//! that another table is another format, with another [`REVISION_IDENTIFIER`].
 
 mod field_set;
 mod region;
@@ -29,7 +30,7 @@ use crate::field::{AccessType, Encoding};
 use std::fmt;
 
 pub use field_set::FieldSet;
-pub use region::{REGION_SIZE, Region};
+pub use region::{REGION_SIZE, REVISION_IDENTIFIER, Region};
 
 /// The launch state of a VMCS (SDM 27.1): VMLAUNCH needs `Clear`, VMRESUME needs `Launched`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

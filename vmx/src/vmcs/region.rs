@@ -6,6 +6,9 @@ use crate::field::Encoding;
 /// The bytes of a VMCS region that this processor uses: what IA32_VMX_BASIC\[44:32\] reports (SDM A.1).
 pub const REGION_SIZE: usize = 4096;
 
+/// The VMCS revision identifier of the format (SDM 27.2): IA32_VMX_BASIC\[30:0\].
+pub const REVISION_IDENTIFIER: u32 = 0x766d_7801;
+
 /// The bytes of a VMCS region.
 pub type Region = [u8; REGION_SIZE];
 
