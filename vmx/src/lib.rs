@@ -19,10 +19,17 @@ pub mod capability;
 #[cfg(test)]
 mod cases;
 pub mod controls;
+pub mod exit;
 pub mod exit_reason;
 pub mod field;
+pub mod instruction_error;
+pub mod instruction_information;
+pub mod intercept;
+pub mod operation;
+pub mod physical;
 mod standing;
 mod table;
+pub mod transition;
 pub mod vmcs;
 
 pub use standing::Standing;

@@ -12,7 +12,7 @@ pub(crate) mod stack;
 pub(crate) mod task;
 pub(crate) mod transfer;
 
-pub use deliver::deliver;
+pub use deliver::{deliver, pushed_flags};
 pub use double_fault::{Combined, EventClass, combine};
 pub use selector::{Selector, Table};
 pub use task::{TaskSwitch, TaskSwitchSource, exception_of};
