@@ -50,7 +50,7 @@ impl Logical {
     /// Whether it waits with interrupts disabled, so that no device wakes it. (An NMI could, and so could another
     /// processor: no device here sends one unless an interrupt controller was told to.)
     pub(super) fn waits_for_good(&self) -> bool {
-        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0
+        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0 && !self.is_woken_by_vmx()
     }
 
     pub(super) fn now(&self) -> Time {
