@@ -175,6 +175,15 @@ impl Machine {
         exits
     }
 
+    /// VM entries that were refused, by rule, of all processors.
+    fn entry_failures(&self) -> std::collections::BTreeMap<String, u64> {
+        let mut failures = std::collections::BTreeMap::new();
+        for (rule, refusals) in self.processors.iter().flat_map(|logical| &logical.guest.refusals) {
+            *failures.entry((*rule).to_owned()).or_default() += refusals.count;
+        }
+        failures
+    }
+
     fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
         let instructions = self.instructions();
         let mut unmodelled = std::collections::BTreeMap::new();
@@ -190,7 +199,7 @@ impl Machine {
             processors: self.processors.iter().map(|logical| logical.instructions).collect(),
             unmodelled,
             exits: self.exits(),
-            entry_failures: std::collections::BTreeMap::new(),
+            entry_failures: self.entry_failures(),
             tlb: TlbReport { entries },
         }
     }
