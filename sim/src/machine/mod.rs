@@ -15,6 +15,7 @@ pub mod console;
 mod death;
 mod error;
 mod features;
+mod firmware;
 pub mod history;
 mod logical;
 pub mod options;
@@ -76,6 +77,9 @@ impl Machine {
         let platform_options = options.platform(&model);
         let platform = Rc::new(RefCell::new(Platform::new(&platform_options, sink)?));
         let ram = Ram::with_ranges(&options.ranges())?;
+        for (address, bytes) in firmware::pieces() {
+            ram.copy_in(address, &bytes)?;
+        }
         for piece in &loaded.pieces {
             ram.copy_in(piece.address, &piece.bytes)?;
         }
