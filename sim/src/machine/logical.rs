@@ -4,7 +4,7 @@ use super::history::{History, Taken};
 use super::pending::{self, Due, Pending};
 use super::surroundings::Surroundings;
 use crate::processor::Processor;
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, Instruction};
 use isa::cpu::Stop;
 use isa::engine::{CodeCache, Run};
 use isa::event::{Event, EventKind, Exception, Vector};
@@ -23,7 +23,7 @@ pub(super) struct Logical {
     pub(super) core: Core,
     pub(super) history: History,
     /// The reasons of the debug exception that is due before the next instruction.
-    debug_trap: Dr6,
+    pub(super) debug_trap: Dr6,
     pub(super) instructions: u64,
     /// Instructions that the engine does not model, and how often each was met.
     pub(super) unmodelled: BTreeMap<String, u64>,
@@ -122,6 +122,7 @@ impl Logical {
             self.core.state.flags.clear(Rflags::RF);
         }
         self.core.select_context();
+        self.watch();
         self.core.outside.clock.begin(budget);
         let run = code.run(&mut self.core, budget);
         let executed = self.core.outside.clock.end(&self.core.state);
@@ -129,28 +130,26 @@ impl Logical {
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
             self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
+            self.gather();
         }
         if let Some(stop) = &run.stop {
+            self.drop_traps_before(stop);
             self.stopped(stop, &run, code);
         }
-    }
-
-    /// A breakpoint at the instruction that comes next is a fault before it.
-    fn meets_breakpoint(&mut self, code: &mut CodeCache<Core>) -> bool {
-        let at = self.core.state.code_context().linear(self.core.state.rip());
-        let reasons = debug::on_execution(&self.core.state.system, at);
-        if !reasons.is_empty() {
-            self.raise(&Exception::debug(reasons), code);
-        }
-        !reasons.is_empty()
     }
 
     /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
             Stop::Done | Stop::CodeWrite(_) => {}
+            Stop::AfterTaskSwitch(exception) if exception.vector == Vector::Debug => {
+                self.debug_trap |= exception.debug_reasons();
+            }
             Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) => self.raise(exception, code),
-            Stop::SoftwareInterrupt(vector) => self.software_interrupt(*vector, run, code),
+            Stop::SoftwareInterrupt { vector, kind } => {
+                let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
+                self.send(Event::software(*vector, *kind, length), code);
+            }
             Stop::Halt => {
                 self.core.state.set_rip(run.next_rip);
                 self.core.state.system.activity = Activity::Halted;
@@ -181,30 +180,26 @@ impl Logical {
         Some(Decoder::with_ip(bits, &bytes, self.core.state.rip(), DecoderOptions::NONE).decode())
     }
 
-    /// A software interrupt leaves RIP at its instruction.
-    fn software_interrupt(&mut self, vector: u8, run: &Run, code: &mut CodeCache<Core>) {
-        let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
-        let kind = match self.instruction_at_rip().map(|instruction| instruction.mnemonic()) {
-            Some(Mnemonic::Int1) => EventKind::PrivilegedSoftwareException,
-            Some(Mnemonic::Int3 | Mnemonic::Into) => EventKind::SoftwareException,
-            _ => EventKind::SoftwareInterrupt,
-        };
-        self.send(Event::software(vector, kind, length), code);
-    }
-
     /// An exception of an instruction.
-    fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
-        self.note_page_fault(exception);
-        if exception.vector == Vector::Debug {
-            debug::record(&mut self.core.state.system, exception.debug_reasons());
-        }
+    pub(super) fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
+        self.prepare(exception);
         self.send(Event::exception(exception), code);
     }
 
-    /// CR2 receives the address of a page fault.
-    fn note_page_fault(&mut self, exception: &Exception) {
-        if exception.vector == Vector::PageFault {
-            self.core.state.system.cr2 = exception.address.0;
+    /// What comes with an exception beside: CR2 receives the address of a page fault; DR6 the reasons of a debug
+    /// exception. General detect, alone among these, is a fault whose handler is to find RF set.
+    fn prepare(&mut self, exception: &Exception) {
+        let state = &mut self.core.state;
+        match exception.vector {
+            Vector::PageFault => state.system.cr2 = exception.address.0,
+            Vector::Debug => {
+                let reasons = exception.debug_reasons();
+                debug::record(&mut state.system, reasons);
+                if reasons.contains(Dr6::BD) {
+                    state.flags.set(state.flags.get() | Rflags::RF.bits());
+                }
+            }
+            _ => {}
         }
     }
 
@@ -213,7 +208,7 @@ impl Logical {
         let mut event = event;
         while let Some(second) = self.try_send(&event, code) {
             self.history.last_failed();
-            self.note_page_fault(&second);
+            self.prepare(&second);
             event = match combine(&event, &second) {
                 Combined::Serially => Event::exception(&second),
                 Combined::DoubleFault => Event::exception(&Exception::with_code(Vector::DoubleFault, 0)),
@@ -230,11 +225,22 @@ impl Logical {
         self.note(event);
         loop {
             self.core.select_context();
-            let stop = *deliver(&mut self.core, event).err()?;
-            let Stop::CodeWrite(page) = stop else { return exception_of(&stop) };
-            // The stack shares a page with code: that is decoded again when it runs.
-            code.drop_page(page);
-            self.core.memory.unmark_code(page);
+            self.watch();
+            match deliver(&mut self.core, event).map_err(|stop| *stop) {
+                Err(Stop::CodeWrite(page)) => {
+                    // The stack shares a page with code: that is decoded again when it runs.
+                    code.drop_page(page);
+                    self.core.memory.unmark_code(page);
+                    continue;
+                }
+                Err(Stop::AfterTaskSwitch(exception)) if exception.vector == Vector::Debug => {
+                    self.debug_trap |= exception.debug_reasons();
+                }
+                Err(stop) if stop != Stop::Done => return exception_of(&stop),
+                Ok(()) | Err(_) => {}
+            }
+            self.gather();
+            return None;
         }
     }
 

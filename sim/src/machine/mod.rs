@@ -13,6 +13,7 @@
 mod clock;
 pub mod console;
 mod death;
+mod debugging;
 mod error;
 mod features;
 mod firmware;

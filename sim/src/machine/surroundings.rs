@@ -9,6 +9,7 @@ use isa::control::Cr4;
 use isa::cpu::{Stop, Stopped};
 use isa::mode::CodeSize;
 use isa::state::State;
+use isa::system::debug::{self, Dr6};
 use platform::{Platform, ProcessorIndex, Signals, Time};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,6 +26,8 @@ pub(super) struct Surroundings {
     /// IA32_TSC_ADJUST.
     adjust: u64,
     random: u64,
+    /// The I/O breakpoints that have been met.
+    breakpoints: Dr6,
 }
 
 const TIME_STAMP_COUNTER: u32 = 0x10;
@@ -44,7 +47,8 @@ impl Surroundings {
     ) -> Self {
         let random = seed ^ u64::from(number.0) << 32;
         let (platform, model) = (Rc::clone(platform), Rc::clone(model));
-        Self { number, platform, model, clock: Clock::default(), offset: 0, adjust: 0, random }
+        let (clock, breakpoints) = (Clock::default(), Dr6::empty());
+        Self { number, platform, model, clock, offset: 0, adjust: 0, random, breakpoints }
     }
 
     /// What waits for this processor at `now`.
@@ -92,6 +96,11 @@ impl Surroundings {
         self.platform.borrow_mut().set_time_stamp_offset(self.number, self.offset);
     }
 
+    /// The I/O breakpoints that have been met since this was asked last.
+    pub(super) fn take_breakpoints(&mut self) -> Dr6 {
+        core::mem::replace(&mut self.breakpoints, Dr6::empty())
+    }
+
     /// Gives the platform an access, and the machine a look at what it changed after the block that runs now.
     fn access<T>(
         &mut self,
@@ -128,10 +137,12 @@ impl Outside for Surroundings {
     }
 
     fn port_read(&mut self, state: &mut State, port: u16, bytes: u8) -> Result<u32, Stopped> {
+        self.breakpoints |= debug::on_io(&state.system, port, bytes);
         Ok(self.access(state, |platform, number, now| platform.port_read(number, now, port, bytes)))
     }
 
     fn port_write(&mut self, state: &mut State, port: u16, bytes: u8, value: u32) -> Result<(), Stopped> {
+        self.breakpoints |= debug::on_io(&state.system, port, bytes);
         self.access(state, |platform, number, now| platform.port_write(number, now, port, bytes, value));
         Ok(())
     }

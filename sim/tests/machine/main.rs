@@ -1,6 +1,8 @@
 //! Small guests on a whole machine: how runs end, what they report, and that they repeat.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod debugging;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use vmxsim::load::{FlatMode, Image, LoadOptions, Protocol, load};
