@@ -5,7 +5,7 @@
 
 use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::control::Cr4;
-use crate::event::{Exception, Vector};
+use crate::event::{EventKind, Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
 use crate::system::{Intercepted, System, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
@@ -21,8 +21,13 @@ pub enum Stop {
     Exception(Exception),
     /// SYSCALL.
     SystemCall,
-    /// INT n, INT3 or INT1: a trap, RIP is to move past the instruction.
-    SoftwareInterrupt(u8),
+    /// INT n, INT1, INT3 or INTO: a trap, RIP is to move past the instruction.
+    SoftwareInterrupt {
+        /// The vector.
+        vector: u8,
+        /// Which of these instructions it was.
+        kind: EventKind,
+    },
     /// HLT.
     Halt,
     /// MWAIT: RIP is to move past the instruction. The processor waits for a store to the line at
@@ -71,6 +76,15 @@ impl Stop {
         }
     }
 
+    /// INT3.
+    pub const BREAKPOINT: Self =
+        Self::SoftwareInterrupt { vector: Vector::Breakpoint as u8, kind: EventKind::SoftwareException };
+    /// INTO, when OF is 1.
+    pub const OVERFLOW: Self =
+        Self::SoftwareInterrupt { vector: Vector::Overflow as u8, kind: EventKind::SoftwareException };
+    /// INT1.
+    pub const DEBUG_TRAP: Self =
+        Self::SoftwareInterrupt { vector: Vector::Debug as u8, kind: EventKind::PrivilegedSoftwareException };
     /// #GP(0).
     pub const GENERAL_PROTECTION: Self = Self::Exception(Exception::with_code(Vector::GeneralProtection, 0));
     /// #UD.

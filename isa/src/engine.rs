@@ -340,6 +340,7 @@ fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, context: &CodeContext) -> Res
 /// Moves RIP to the instruction that stopped and counts those before it.
 #[cold]
 fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop: Stopped) -> StoppedAt {
+    let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
     let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
     cpu.state_mut().remaining -= completed as i64;
     if stop.has_completed() {
@@ -348,7 +349,6 @@ fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop:
     }
     let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
     cpu.state_mut().set_rip(rip);
-    let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
     (stop, rip.wrapping_add(u64::from(record.length)))
 }
 
@@ -366,8 +366,8 @@ fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> R
                 let done = cpu.after(record).err().unwrap_or(stop);
                 return Err((done, cpu.state().rip()));
             }
+            let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
             cpu.state_mut().set_rip(rip);
-            let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
             return Err((stop, next));
         }
         if !branches {

@@ -1,12 +1,14 @@
 //! The memory of one logical processor: RAM, translation and fast map.
 
 mod bulk;
+mod noting;
 mod observe;
 mod slow;
 mod views;
 
 pub use crate::translator::Hit;
 pub use bulk::Run;
+pub use noting::{Noted, Noting};
 pub use observe::AccessReport;
 
 use crate::context::{Context, Privilege};
@@ -35,6 +37,8 @@ pub struct Mmu<const OBSERVED: bool> {
     translator: Translator,
     views: Views,
     observations: Observations,
+    noting: Noting,
+    noted: Vec<Noted>,
 }
 
 /// What a change of context meant for translations.
@@ -75,7 +79,8 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     pub fn waiting(geometry: &Geometry) -> Result<Self, GeometryError> {
         let translator = Translator::new(geometry)?;
         let views = Views::new(View::of(&translator));
-        Ok(Self { ram: Ram::none(), translator, views, observations: Observations::default() })
+        let (ram, observations) = (Ram::none(), Observations::default());
+        Ok(Self { ram, translator, views, observations, noting: Noting::Off, noted: Vec::new() })
     }
 
     /// Reads a value.

@@ -1,6 +1,7 @@
 //! Everything that the fast map does not answer.
 
 use super::Mmu;
+use super::noting::Noting;
 use super::observe::Access;
 use super::views::Epochs;
 use crate::fast::Allowed;
@@ -152,6 +153,9 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     #[inline(always)]
     pub(super) fn resolve(&mut self, access: Access) -> Result<Translation, Fault> {
+        if !OBSERVED && self.noting == Noting::On {
+            self.note(access);
+        }
         let Self { ram, translator, views, observations, .. } = self;
         let Access { kind, linear, .. } = access;
         if !OBSERVED {
@@ -169,7 +173,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     #[inline]
     fn fill(&mut self, address: LinearAddress, translation: &Translation) {
-        if OBSERVED {
+        if OBSERVED || self.noting == Noting::On {
             return;
         }
         let host = translation.host(address);

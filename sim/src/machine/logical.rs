@@ -5,7 +5,7 @@ use super::history::{History, Taken};
 use super::pending::{self, Due, Pending};
 use super::surroundings::Surroundings;
 use crate::processor::Processor;
-use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
+use iced_x86::{Decoder, DecoderOptions, Instruction};
 use isa::cpu::Stop;
 use isa::engine::{CodeCache, Run};
 use isa::event::{Event, EventKind, Exception, Vector};
@@ -143,6 +143,7 @@ impl Logical {
             self.core.state.flags.clear(Rflags::RF);
         }
         self.core.select_context();
+        self.watch();
         self.core.outside.clock.begin(budget);
         let run = code.run(&mut self.core, budget);
         let executed = self.core.outside.clock.end(&self.core.state);
@@ -150,8 +151,10 @@ impl Logical {
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
             self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
+            self.gather();
         }
         if let Some(stop) = &run.stop {
+            self.drop_traps_before(stop);
             self.stopped(stop, &run, code);
         }
         if monitored && !matches!(run.stop, Some(Stop::Machine | Stop::CodeWrite(_))) {
@@ -159,22 +162,22 @@ impl Logical {
         }
     }
 
-    /// A breakpoint at the instruction that comes next is a fault before it.
-    fn meets_breakpoint(&mut self, code: &mut CodeCache<Core>) -> bool {
-        let at = self.core.state.code_context().linear(self.core.state.rip());
-        let reasons = debug::on_execution(&self.core.state.system, at);
-        if !reasons.is_empty() {
-            self.raise(&Exception::debug(reasons), code);
-        }
-        !reasons.is_empty()
-    }
-
     /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
             Stop::Done | Stop::CodeWrite(_) => {}
+            Stop::AfterTaskSwitch(exception) if exception.vector == Vector::Debug => {
+                self.debug_trap |= exception.debug_reasons();
+            }
             Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) => self.raise(exception, code),
-            Stop::SoftwareInterrupt(vector) => self.software_interrupt(*vector, run, code),
+            Stop::SoftwareInterrupt { vector, kind } => {
+                let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
+                let event = Event::software(*vector, *kind, length);
+                match self.software_exit(&event) {
+                    Some(exit) => self.exit_by_event(&exit, None),
+                    None => self.send(event, code),
+                }
+            }
             Stop::Halt => {
                 self.core.state.set_rip(run.next_rip);
                 self.core.state.system.activity = Activity::Halted;
@@ -206,38 +209,30 @@ impl Logical {
         Some(Decoder::with_ip(bits, &bytes, self.core.state.rip(), DecoderOptions::NONE).decode())
     }
 
-    /// A software interrupt leaves RIP at its instruction.
-    fn software_interrupt(&mut self, vector: u8, run: &Run, code: &mut CodeCache<Core>) {
-        let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
-        let kind = match self.instruction_at_rip().map(|instruction| instruction.mnemonic()) {
-            Some(Mnemonic::Int1) => EventKind::PrivilegedSoftwareException,
-            Some(Mnemonic::Int3 | Mnemonic::Into) => EventKind::SoftwareException,
-            _ => EventKind::SoftwareInterrupt,
-        };
-        let event = Event::software(vector, kind, length);
-        if let Some(exit) = self.software_exit(&event) {
-            return self.exit_by_event(&exit, None);
-        }
-        self.send(event, code);
-    }
-
     /// An exception of an instruction.
-    fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
+    pub(super) fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
         let event = Event::exception(exception);
         if let Some(exit) = self.exception_exit(&event, exception) {
             return self.exit_by_event(&exit, None);
         }
-        self.note_page_fault(exception);
-        if exception.vector == Vector::Debug {
-            debug::record(&mut self.core.state.system, exception.debug_reasons());
-        }
+        self.prepare(exception);
         self.send(event, code);
     }
 
-    /// CR2 receives the address of a page fault.
-    fn note_page_fault(&mut self, exception: &Exception) {
-        if exception.vector == Vector::PageFault {
-            self.core.state.system.cr2 = exception.address.0;
+    /// What comes with an exception beside: CR2 receives the address of a page fault; DR6 the reasons of a debug
+    /// exception. General detect, alone among these, is a fault whose handler is to find RF set.
+    fn prepare(&mut self, exception: &Exception) {
+        let state = &mut self.core.state;
+        match exception.vector {
+            Vector::PageFault => state.system.cr2 = exception.address.0,
+            Vector::Debug => {
+                let reasons = exception.debug_reasons();
+                debug::record(&mut state.system, reasons);
+                if reasons.contains(Dr6::BD) {
+                    state.flags.set(state.flags.get() | Rflags::RF.bits());
+                }
+            }
+            _ => {}
         }
     }
 
@@ -250,7 +245,7 @@ impl Logical {
             if let Some(exit) = self.exception_exit(&second_event, &second) {
                 return self.exit_during(&exit, &event);
             }
-            self.note_page_fault(&second);
+            self.prepare(&second);
             event = match combine(&event, &second) {
                 Combined::Serially => second_event,
                 Combined::DoubleFault => {
@@ -271,19 +266,28 @@ impl Logical {
         self.note(event);
         loop {
             self.core.select_context();
-            let Err(stop) = deliver(&mut self.core, event) else { return Sent::Delivered };
-            match *stop {
-                Stop::CodeWrite(page) => {
+            self.watch();
+            match deliver(&mut self.core, event).map_err(|stop| *stop) {
+                Err(Stop::CodeWrite(page)) => {
                     // The stack shares a page with code: that is decoded again when it runs.
                     code.drop_page(page);
                     self.core.memory.unmark_code(page);
+                    continue;
                 }
-                Stop::Machine => {
+                Err(Stop::Machine) => {
                     self.leave_during(event);
                     return Sent::Delivered;
                 }
-                stop => return exception_of(&stop).map_or(Sent::Delivered, Sent::Raised),
+                Err(Stop::AfterTaskSwitch(exception)) if exception.vector == Vector::Debug => {
+                    self.debug_trap |= exception.debug_reasons();
+                }
+                Err(stop) if stop != Stop::Done => {
+                    return exception_of(&stop).map_or(Sent::Delivered, Sent::Raised);
+                }
+                Ok(()) | Err(_) => {}
             }
+            self.gather();
+            return Sent::Delivered;
         }
     }
 

@@ -13,8 +13,10 @@
 mod clock;
 pub mod console;
 mod death;
+mod debugging;
 mod error;
 mod features;
+mod firmware;
 mod guest;
 pub mod history;
 mod logical;
@@ -78,6 +80,9 @@ impl Machine {
         let platform_options = options.platform(&model);
         let platform = Rc::new(RefCell::new(Platform::new(&platform_options, sink)?));
         let ram = Ram::with_ranges(&options.ranges())?;
+        for (address, bytes) in firmware::pieces() {
+            ram.copy_in(address, &bytes)?;
+        }
         for piece in &loaded.pieces {
             ram.copy_in(piece.address, &piece.bytes)?;
         }

@@ -10,6 +10,7 @@ use isa::control::Cr4;
 use isa::cpu::{Stop, Stopped};
 use isa::mode::CodeSize;
 use isa::state::State;
+use isa::system::debug::{self, Dr6};
 use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use mmu::Ram;
 use platform::{Platform, ProcessorIndex, Signals, Time};
@@ -35,6 +36,8 @@ pub(super) struct Surroundings {
     pub(super) vmx: Option<Box<Vmx>>,
     /// What VMX asks the processor to do before its next instruction.
     pub(super) leaves: Option<Leave>,
+    /// The I/O breakpoints that have been met.
+    breakpoints: Dr6,
 }
 
 const TIME_STAMP_COUNTER: u32 = 0x10;
@@ -57,8 +60,8 @@ impl Surroundings {
     ) -> Self {
         let random = seed ^ u64::from(number.0) << 32;
         let (platform, model) = (Rc::clone(platform), Rc::clone(model));
-        let (clock, vmx, leaves) = (Clock::default(), None, None);
-        Self { number, platform, model, clock, offset: 0, adjust: 0, random, vmx, leaves }
+        let (clock, vmx, leaves, breakpoints) = (Clock::default(), None, None, Dr6::empty());
+        Self { number, platform, model, clock, offset: 0, adjust: 0, random, vmx, leaves, breakpoints }
     }
 
     /// Gives the processor VMX.
@@ -116,6 +119,11 @@ impl Surroundings {
         self.platform.borrow_mut().set_time_stamp_offset(self.number, self.offset);
     }
 
+    /// The I/O breakpoints that have been met since this was asked last.
+    pub(super) fn take_breakpoints(&mut self) -> Dr6 {
+        core::mem::replace(&mut self.breakpoints, Dr6::empty())
+    }
+
     /// Gives the platform an access, and the machine a look at what it changed after the block that runs now.
     fn access<T>(
         &mut self,
@@ -152,10 +160,12 @@ impl Outside for Surroundings {
     }
 
     fn port_read(&mut self, state: &mut State, port: u16, bytes: u8) -> Result<u32, Stopped> {
+        self.breakpoints |= debug::on_io(&state.system, port, bytes);
         Ok(self.access(state, |platform, number, now| platform.port_read(number, now, port, bytes)))
     }
 
     fn port_write(&mut self, state: &mut State, port: u16, bytes: u8, value: u32) -> Result<(), Stopped> {
+        self.breakpoints |= debug::on_io(&state.system, port, bytes);
         self.access(state, |platform, number, now| platform.port_write(number, now, port, bytes, value));
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Small guests on a whole machine: how runs end, what they report, and that they repeat.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod debugging;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use vmxsim::load::{FlatMode, Image, LoadOptions, Protocol, load};
@@ -120,4 +122,13 @@ fn interrupts_of_the_timer_reach_a_halted_guest_and_the_same_run_is_the_same() {
     // Ten milliseconds, less the time before the timer ran.
     assert!((9_900_000..10_100_000).contains(&first.cycles), "{first:?}");
     assert_eq!((first.instructions, first.cycles), (second.instructions, second.cycles));
+}
+
+#[test]
+fn the_timer_of_firmware_wakes_a_guest_that_programs_nothing() {
+    // sti / hlt / hlt / mov al,[46ch] / out f4h,al
+    let (report, _) = run(&[0xfb, 0xf4, 0xf4, 0xa0, 0x6c, 0x04, 0xe6, 0xf4], 1000);
+    // One tick was there from the start, the next comes at 18.2 Hz.
+    assert_eq!(report.stop.code, Some(2), "{report:?}");
+    assert!((54_000_000..56_000_000).contains(&report.cycles), "{report:?}");
 }
