@@ -56,7 +56,8 @@ impl Logical {
 
     /// Lives until `until`, or until the machine is to look.
     pub(super) fn live(&mut self, code: &mut CodeCache<Core>, until: Time) {
-        while self.now() < until && !self.core.outside.has_stopped() {
+        self.core.outside.forget_seen();
+        while self.now() < until && !self.core.outside.look(self.now()).has_stopped {
             self.take_events(code);
             if self.activity() != Activity::Active {
                 self.rest(until);
@@ -68,14 +69,20 @@ impl Logical {
 
     /// Lets time pass to the next event of the platform, at most to `until`.
     fn rest(&mut self, until: Time) {
-        let next = self.core.outside.next_event();
+        let next = self.core.outside.look(self.now()).next_event;
         let wake = next.map_or(until, |next| next.min(until)).max(self.now());
         self.core.outside.clock.wait_until(wake);
     }
 
     /// Delivers what is due before the next instruction.
     fn take_events(&mut self, code: &mut CodeCache<Core>) {
-        while let Some(due) = pending::first(&self.pending(), &self.core.state) {
+        loop {
+            let mut pending = self.core.outside.look(self.now()).pending;
+            pending.debug_trap = !self.debug_trap.is_empty();
+            if pending == Pending::default() {
+                return;
+            }
+            let Some(due) = pending::first(&pending, &self.core.state) else { return };
             self.take(due, code);
         }
     }
@@ -107,11 +114,12 @@ impl Logical {
 
     /// Runs instructions, one at a time where something must be looked at after each.
     fn run(&mut self, code: &mut CodeCache<Core>, until: Time) {
-        let until = self.core.outside.next_event().map_or(until, |next| next.min(until));
+        let next_event = self.core.outside.look(self.now()).next_event;
+        let until = next_event.map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
-        let traps = self.core.state.flags.get() & Rflags::TF.bits() != 0;
-        let resumes = self.core.state.flags.get() & Rflags::RF.bits() != 0;
+        let traps = self.core.state.flags.rest() & Rflags::TF.bits() != 0;
+        let resumes = self.core.state.flags.rest() & Rflags::RF.bits() != 0;
         let single = debug::must_step(&self.core.state) || !shadow.is_empty();
         if single && !resumes && self.meets_breakpoint(code) {
             return;
@@ -184,12 +192,19 @@ impl Logical {
     /// A software interrupt leaves RIP at its instruction.
     fn software_interrupt(&mut self, vector: u8, run: &Run, code: &mut CodeCache<Core>) {
         let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
-        let kind = match self.instruction_at_rip().map(|instruction| instruction.mnemonic()) {
+        self.send(Event::software(vector, self.kind_of_software_event(vector), length), code);
+    }
+
+    /// INT1, INT3 and INTO differ from INT n with their vectors.
+    fn kind_of_software_event(&self, vector: u8) -> EventKind {
+        if !matches!(vector, 1 | 3 | 4) {
+            return EventKind::SoftwareInterrupt;
+        }
+        match self.instruction_at_rip().map(|instruction| instruction.mnemonic()) {
             Some(Mnemonic::Int1) => EventKind::PrivilegedSoftwareException,
             Some(Mnemonic::Int3 | Mnemonic::Into) => EventKind::SoftwareException,
             _ => EventKind::SoftwareInterrupt,
-        };
-        self.send(Event::software(vector, kind, length), code);
+        }
     }
 
     /// An exception of an instruction.
@@ -229,7 +244,7 @@ impl Logical {
     fn try_send(&mut self, event: &Event, code: &mut CodeCache<Core>) -> Option<Exception> {
         self.note(event);
         loop {
-            self.core.select_context();
+            self.core.select_context_of_delivery();
             let stop = *deliver(&mut self.core, event).err()?;
             let Stop::CodeWrite(page) = stop else { return exception_of(&stop) };
             // The stack shares a page with code: that is decoded again when it runs.
