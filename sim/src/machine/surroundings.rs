@@ -119,11 +119,6 @@ impl Surroundings {
         *self.seen.insert(Seen { pending, next_event, has_stopped })
     }
 
-    /// The next moment at which the platform changes by itself.
-    pub(super) fn next_event(&self) -> Option<Time> {
-        self.platform.borrow().next_event()
-    }
-
     /// What waits for this processor at `now`.
     pub(super) fn pending(&self, now: Time) -> Pending {
         let mut platform = self.platform.borrow_mut();
