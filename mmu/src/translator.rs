@@ -137,10 +137,11 @@ impl Translator {
             self.set_privilege(context.privilege);
             return Selected::AsBefore;
         }
+        let is_same_space = Space::of(&context) == Space::of(&self.context);
         self.context = context;
         self.requirements = requirements(&context);
         self.others = [None; 3];
-        self.tlb.select(&context)
+        if is_same_space { Selected::AsBefore } else { self.tlb.select(&context) }
     }
 
     /// Changes the privilege of the accesses, and nothing else of the context.
