@@ -24,8 +24,9 @@ pub mod guard;
 mod intercept;
 pub mod io;
 pub mod msr;
+pub mod smm;
 
-pub use features::{Features, Offers, is_canonical};
+pub use features::{Behaviours, Features, Offers, is_canonical};
 pub use intercept::{Intercepted, Io, IoDirection, PortOperand, Repetition, StringIo, TableRegister};
 
 use crate::address::LinearAddress;
@@ -145,6 +146,10 @@ pub struct System {
     pub msrs: msr::Stored,
     /// The address that MONITOR armed; the machine clears it when that line is written or the wait ends.
     pub monitored: Option<LinearAddress>,
+    /// SMBASE: where the area of system-management mode is. The mode itself is blocking by SMI.
+    pub smbase: u32,
+    /// Whether the instruction that completed last is single-stepped by RFLAGS.TF as it left it; the machine clears it.
+    pub stepping: debug::Stepping,
     /// What the processor offers.
     pub features: Features,
 }
@@ -178,6 +183,8 @@ impl Default for System {
             tsc_aux: 0,
             msrs: msr::Stored::default(),
             monitored: None,
+            smbase: smm::SMBASE_RESET,
+            stepping: debug::Stepping::AsBefore,
             features: Features::default(),
         }
     }

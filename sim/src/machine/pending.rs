@@ -7,6 +7,8 @@ use isa::system::{Activity, Interruptibility};
 /// What can be due between two instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
+    /// SMI.
+    SystemManagement,
     /// INIT.
     Init,
     /// A startup IPI.
@@ -22,6 +24,7 @@ pub(super) enum Due {
 /// What is there, whether or not it is blocked.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Pending {
+    pub(super) system_management: bool,
     pub(super) init: bool,
     pub(super) startup: bool,
     pub(super) debug_trap: bool,
@@ -37,8 +40,13 @@ struct Row {
 }
 
 /// In the order of priority.
-const ROWS: [Row; 5] = [
-    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: |_| false },
+const ROWS: [Row; 6] = [
+    Row {
+        due: Due::SystemManagement,
+        is_there: |pending| pending.system_management,
+        is_blocked: blocks_system_management,
+    },
+    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: in_system_management },
     Row {
         due: Due::Startup,
         is_there: |pending| pending.startup,
@@ -59,6 +67,17 @@ fn waits_for_startup(state: &State) -> bool {
     state.system.activity == Activity::WaitForSipi
 }
 
+/// INIT waits for RSM (SDM Vol. 3C, 34.3).
+fn in_system_management(state: &State) -> bool {
+    state.system.interruptibility.contains(Interruptibility::SMI)
+}
+
+/// An SMI also waits for the end of what shields one instruction, so that RSM has not to bring that back.
+fn blocks_system_management(state: &State) -> bool {
+    let blocking = Interruptibility::SMI | Interruptibility::MOV_SS | Interruptibility::STI;
+    waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
+}
+
 /// Whether the processor does not take NMIs and interrupts at all.
 fn is_away(state: &State) -> bool {
     matches!(state.system.activity, Activity::WaitForSipi | Activity::Shutdown)
@@ -68,9 +87,10 @@ fn after_stack_load(state: &State) -> bool {
     is_away(state) || state.system.interruptibility.contains(Interruptibility::MOV_SS)
 }
 
-/// A shutdown ends with an NMI; blocking by STI does not hold one back.
+/// A shutdown ends with an NMI. Blocking by STI holds one back as well, which the manual leaves to the processor: a program
+/// that says STI and HLT is then not woken between the two.
 fn blocks_non_maskable(state: &State) -> bool {
-    let blocking = Interruptibility::NMI | Interruptibility::MOV_SS;
+    let blocking = Interruptibility::NMI | Interruptibility::MOV_SS | Interruptibility::STI;
     waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
 }
 
@@ -91,8 +111,14 @@ mod tests {
         state
     }
 
-    const ALL: Pending =
-        Pending { init: true, startup: true, debug_trap: true, non_maskable: true, external: true };
+    const ALL: Pending = Pending {
+        system_management: true,
+        init: true,
+        startup: true,
+        debug_trap: true,
+        non_maskable: true,
+        external: true,
+    };
 
     #[test]
     fn events_come_in_the_order_of_the_manual() {
@@ -101,6 +127,7 @@ mod tests {
         while let Some(due) = first(&pending, &ready()) {
             order.push(due);
             match due {
+                Due::SystemManagement => pending.system_management = false,
                 Due::Init => pending.init = false,
                 Due::Startup => pending.startup = false,
                 Due::DebugTrap => pending.debug_trap = false,
@@ -108,7 +135,10 @@ mod tests {
                 Due::External => pending.external = false,
             }
         }
-        assert_eq!(order, [Due::Init, Due::DebugTrap, Due::NonMaskable, Due::External]);
+        assert_eq!(
+            order,
+            [Due::SystemManagement, Due::Init, Due::DebugTrap, Due::NonMaskable, Due::External]
+        );
     }
 
     #[test]
@@ -122,13 +152,16 @@ mod tests {
                 one(Pending { debug_trap: true, ..Pending::default() }),
                 one(Pending { non_maskable: true, ..Pending::default() }),
                 one(Pending { external: true, ..Pending::default() }),
+                one(Pending { system_management: true, ..Pending::default() }),
+                one(Pending { init: true, ..Pending::default() }),
             ]
         };
-        assert_eq!(after(Interruptibility::empty(), 0x202), [true, true, true]);
-        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false]);
-        assert_eq!(after(Interruptibility::STI, 0x202), [true, true, false]);
-        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false]);
-        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true]);
+        assert_eq!(after(Interruptibility::empty(), 0x202), [true; 5]);
+        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false, true, true]);
+        assert_eq!(after(Interruptibility::STI, 0x202), [true, false, false, false, true]);
+        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false, false, true]);
+        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true, true, true]);
+        assert_eq!(after(Interruptibility::SMI, 0x202), [true, true, true, false, false]);
     }
 
     #[test]
@@ -145,7 +178,8 @@ mod tests {
     fn a_shutdown_ends_with_init_or_an_nmi() {
         let mut state = ready();
         state.system.activity = Activity::Shutdown;
-        assert_eq!(first(&Pending { init: false, ..ALL }, &state), Some(Due::NonMaskable));
-        assert_eq!(first(&Pending { init: false, non_maskable: false, ..ALL }, &state), None);
+        let rest = Pending { init: false, system_management: false, ..ALL };
+        assert_eq!(first(&rest, &state), Some(Due::NonMaskable));
+        assert_eq!(first(&Pending { non_maskable: false, ..rest }, &state), None);
     }
 }
