@@ -305,6 +305,34 @@ pub trait Cpu: Sized {
         Err(Stop::INVALID_OPCODE.into())
     }
 
+    /// MONITOR of the line at an address that has been read.
+    ///
+    /// # Errors
+    /// What the translation refuses.
+    fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
+        self.state_mut().system.monitored = Some(at);
+        Ok(())
+    }
+
+    /// PAUSE: the program waits for another processor.
+    fn pause(&mut self) {}
+
+    /// RSM in system-management mode: replaces the registers by what [`smm`](crate::system::smm) has saved.
+    ///
+    /// # Errors
+    /// #UD: the machine has no such mode.
+    fn resume(&mut self) -> Result<(), Stopped> {
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// VMCALL or VMMCALL outside VMX operation, answered in the registers by whoever stands in for a monitor.
+    ///
+    /// # Errors
+    /// #UD: nobody does.
+    fn hypercall(&mut self) -> Result<(), Stopped> {
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
     /// The processor is about to switch tasks; the faults of the old task that come first have been checked.
     ///
     /// # Errors
