@@ -22,7 +22,10 @@ enum Kind {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runs: usize = std::env::var("VMXSIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    println!("{:<12} {:>10} {:>13} {:>11} {:>7}", "instruction", "bytes", "vmxsim GB/s", "host GB/s", "ratio");
+    println!(
+        "{:<12} {:>10} {:>13} {:>11} {:>7}",
+        "instruction", "bytes", "vmxsim GB/s", "host GB/s", "ratio"
+    );
     for (name, kind) in [("rep movsq", Kind::Copy), ("rep stosq", Kind::Fill)] {
         for bytes in [256, 4096, 64 << 10, 1 << 20, 32 << 20] {
             let (mut guest, mut host) = (Vec::new(), Vec::new());
