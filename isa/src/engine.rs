@@ -7,17 +7,19 @@
 //! tells.
 
 mod contexts;
+mod execute;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use crate::address::{HostPhysicalAddress, PAGE_SIZE};
-use crate::block::{self, Block, Ending};
+use crate::block::{self, Block};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::float::Session;
 use crate::mode::CodeContext;
-use crate::record::Record;
-use crate::stack::stack_fault;
 use contexts::{Contexts, Selected};
 use core::cell::Cell;
+use execute::{run_block, run_part, run_uncached};
 use place::{BlockId, Link, Place};
 use rustc_hash::FxHashMap;
 
@@ -76,6 +78,8 @@ pub struct CodeCache<C> {
     drops: u64,
     /// How code is reached now, and before.
     contexts: Contexts,
+    /// What a stamp has of the two.
+    era: u64,
     /// Most instructions in a block.
     longest: usize,
 }
@@ -91,6 +95,7 @@ impl<C: Cpu> Default for CodeCache<C> {
             jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
             drops: 0,
             contexts: Contexts::default(),
+            era: 0,
             longest: BLOCK_INSTRUCTIONS,
         }
     }
@@ -138,7 +143,9 @@ impl<C: Cpu> CodeCache<C> {
 
     /// Drops everything.
     pub fn clear(&mut self) {
-        *self = Self { drops: self.drops + 1, longest: self.longest, ..Self::default() };
+        let (drops, contexts) = (self.drops + 1, core::mem::take(&mut self.contexts));
+        *self = Self { drops, contexts, longest: self.longest, ..Self::default() };
+        self.begin_era();
     }
 
     /// Runs at most `budget` instructions.
@@ -219,18 +226,30 @@ impl<C: Cpu> CodeCache<C> {
     /// link would have to outlive 2^32 invalidations or 2^24 drops to be taken for a current one.)
     #[inline(always)]
     fn stamp(&self, cpu: &C) -> u64 {
-        cpu.fetch_epoch() << 32 | self.contexts.number << 24 | self.drops & 0xff_ffff
+        cpu.fetch_epoch() << 32 | self.era
+    }
+
+    /// The number of the current context or the number of drops has changed.
+    fn begin_era(&mut self) {
+        self.era = self.contexts.number << 24 | self.drops & 0xff_ffff;
     }
 
     /// Makes a code segment and mode the current ones.
     #[inline]
     fn enter(&mut self, context: CodeContext) {
-        if context != self.contexts.current && self.contexts.select(context) == Selected::AfterLoss {
+        if context != self.contexts.current {
+            self.change_context(context);
+        }
+    }
+
+    fn change_context(&mut self, context: CodeContext) {
+        if self.contexts.select(context) == Selected::AfterLoss {
             self.jumps.fill(Link::NONE);
             for Entry { successors, .. } in &self.entries {
                 successors.iter().for_each(|successor| successor.set(Link::NONE));
             }
         }
+        self.begin_era();
     }
 
     #[inline(always)]
@@ -306,6 +325,7 @@ impl<C: Cpu> CodeCache<C> {
         if self.free.is_empty() && self.dropped.len() >= MOST_DROPPED {
             // No link that exists is current any more.
             self.drops += 1;
+            self.begin_era();
             self.free.append(&mut self.dropped);
         }
         if let Some(id) = self.free.pop() {
@@ -331,87 +351,4 @@ fn code_write(outcome: &Result<(), StoppedAt>) -> Option<HostPhysicalAddress> {
 #[allow(clippy::cast_possible_truncation, reason = "the low bits choose the entry")]
 fn jump_index(rip: u64) -> usize {
     (rip ^ rip >> 12) as usize % JUMP_ENTRIES
-}
-
-/// Executes `count` instructions of straight-line code without keeping their decoded form.
-fn run_uncached<C: Cpu>(cpu: &mut C, count: usize, context: &CodeContext) -> Result<(), StoppedAt> {
-    let rip = cpu.state().rip();
-    let block = cpu
-        .translate_fetch(context.linear(rip))
-        .and_then(|physical| block::build(cpu, rip, physical, count, context))
-        .map_err(|stop| (stop, rip))?;
-    run_block(cpu, &block)
-}
-
-/// Runs a whole block.
-#[inline(always)]
-fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>) -> Result<(), StoppedAt> {
-    if C::OBSERVED {
-        return run_observed(cpu, &block.records, block.ending);
-    }
-    for record in &block.records {
-        if let Err(stop) = (record.handler)(cpu, record) {
-            return Err(stopped(cpu, &block.records, record, stop));
-        }
-    }
-    cpu.state_mut().remaining -= block.instructions;
-    if block.ending == Ending::FallThrough {
-        let rip = cpu.state().rip().wrapping_add(u64::from(block.bytes));
-        cpu.state_mut().set_rip(rip);
-    }
-    Ok(())
-}
-
-/// Runs the first instructions of a block that has more than the budget allows. In the plain machine they are decoded
-/// again as a block of their own: in the whole one a later instruction may be why the last of them computes no flags.
-#[cold]
-fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, context: &CodeContext) -> Result<(), StoppedAt> {
-    let count = usize::try_from(cpu.state().remaining).unwrap_or(0);
-    if C::OBSERVED {
-        run_observed(cpu, &block.records[..count], Ending::FallThrough)
-    } else {
-        run_uncached(cpu, count, context)
-    }
-}
-
-/// Moves RIP to the instruction that stopped and counts those before it.
-#[cold]
-fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop: Stopped) -> StoppedAt {
-    let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
-    let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
-    cpu.state_mut().remaining -= completed as i64;
-    if stop.has_completed() {
-        cpu.state_mut().remaining -= 1;
-        return (stop, cpu.state().rip());
-    }
-    let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
-    cpu.state_mut().set_rip(rip);
-    (stop, rip.wrapping_add(u64::from(record.length)))
-}
-
-/// Runs records one at a time, with the observer before and after each.
-fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> Result<(), StoppedAt> {
-    let start = cpu.state().rip();
-    for (number, record) in records.iter().enumerate() {
-        let rip = start.wrapping_add(u64::from(record.offset));
-        let next = rip.wrapping_add(u64::from(record.length));
-        let branches = ending == Ending::Branch && number + 1 == records.len();
-        cpu.state_mut().set_rip(start);
-        if let Err(stop) = cpu.before(record, rip).and_then(|()| (record.handler)(cpu, record)) {
-            if stop.has_completed() {
-                cpu.state_mut().remaining -= 1;
-                let done = cpu.after(record).err().unwrap_or(stop);
-                return Err((done, cpu.state().rip()));
-            }
-            let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
-            cpu.state_mut().set_rip(rip);
-            return Err((stop, next));
-        }
-        if !branches {
-            cpu.state_mut().set_rip(next);
-        }
-        cpu.state_mut().remaining -= 1;
-        cpu.after(record).map_err(|stop| (stop, next))?;
-    }
-    Ok(())
 }

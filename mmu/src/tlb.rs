@@ -127,6 +127,8 @@ pub struct Tlb {
     plans: [[Plan; 3]; 4],
     /// Where pages were found lately in the first levels under the current tag, by the low bits of the page number.
     hints: Box<[[Hint; HINTS]; 3]>,
+    /// Whether there are hints.
+    hinted: bool,
     structures: StructureCaches<Structure>,
     nested: Nested,
     ept_structures: StructureCaches<EptStructure>,
@@ -165,6 +167,7 @@ impl Tlb {
             first_of_level2,
             inclusive: inclusive.map(|(array, _)| array).collect(),
             hints: Box::new([[Hint::NONE; HINTS]; 3]),
+            hinted: false,
             structures: StructureCaches::new(&geometry.structures),
             nested: Nested::new(&geometry.guest_physical),
             ept_structures: StructureCaches::new(&geometry.ept_structures),
@@ -218,6 +221,7 @@ impl Tlb {
         let array = &mut self.arrays[probe.index()];
         if HINT {
             self.hints[side(kind)][hint_index(address)] = array.hint(address, slot, probe.array);
+            self.hinted = true;
         }
         Some(array.touch(slot, self.clock))
     }

@@ -32,8 +32,9 @@ impl Tlb {
             self.find_tags()
         });
         let tags = found.unwrap_or_else(|| self.forget_all());
-        if tags.translations != self.current.translations {
+        if self.hinted && tags.translations != self.current.translations {
             *self.hints = [[Hint::NONE; HINTS]; 3];
+            self.hinted = false;
         }
         self.current = tags;
     }
