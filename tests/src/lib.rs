@@ -12,6 +12,9 @@ mod replay;
 mod silicon;
 #[cfg(test)]
 mod tidy;
+pub mod vmm;
+#[cfg(test)]
+mod vmm_tests;
 
 #[cfg(all(test, not(all(target_arch = "x86_64", target_os = "linux"))))]
 #[test]

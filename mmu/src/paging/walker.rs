@@ -233,6 +233,8 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
         Ok(())
     }
 
+    /// The update reads and writes the entry, and an EPT violation tells both (SDM 30.2.1; whether it tells the read is up
+    /// to the processor).
     fn note_flag(&mut self, used: Used, bits: u64) -> Result<(), Fault> {
         if let Some(ept) = &self.context.ept
             && !used.ept_permissions.contains(EptPermissions::WRITE)
@@ -240,7 +242,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             return Err(Fault::EptViolation(EptViolation {
                 guest_physical: used.guest_physical,
                 linear: Some(self.address),
-                access: EptPermissions::WRITE,
+                access: EptPermissions::READ | EptPermissions::WRITE,
                 permissions: ept.meaningful(used.ept_permissions),
                 target: EptTarget::PagingStructure,
             }));

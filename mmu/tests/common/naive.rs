@@ -203,7 +203,7 @@ impl World<'_> {
                     return Err(Fault::EptViolation(EptViolation {
                         guest_physical: GuestPhysicalAddress(*gpa),
                         linear: Some(self.linear),
-                        access: EptPermissions::WRITE,
+                        access: EptPermissions::READ | EptPermissions::WRITE,
                         permissions: table.permissions,
                         target: EptTarget::PagingStructure,
                     }));
