@@ -193,6 +193,14 @@ pub const fn is_armed(system: &System) -> bool {
     system.dr7 & ENABLES != 0
 }
 
+/// Whether an enabled breakpoint waits for data accesses, so that the machine has to compare each with it.
+#[must_use]
+pub fn watches_data(system: &System) -> bool {
+    let data =
+        |breakpoint: &Breakpoint| matches!(breakpoint.condition, Condition::Write | Condition::ReadWrite);
+    is_armed(system) && (0..4).filter_map(|number| breakpoint(system, number)).any(|found| data(&found))
+}
+
 /// Whether the machine must look at each instruction: a breakpoint is enabled, or EFLAGS.TF or EFLAGS.RF is 1. RF
 /// becomes 0 when an instruction has completed; TF as it was before an instruction asks for a trap after it (BS), unless
 /// the instruction loaded SS and so delays it, or delivered an interrupt and so cleared TF (19.3.1.4).

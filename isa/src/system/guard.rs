@@ -21,6 +21,8 @@ pub enum Condition {
     RealAddress,
     /// The processor is not in 64-bit mode.
     Outside64BitMode,
+    /// The processor is in compatibility mode.
+    Compatibility,
     /// The processor is not in 64-bit mode, and does not execute SYSCALL elsewhere.
     NoSyscallHere,
     /// The processor is in IA-32e mode, and does not execute SYSENTER there.
@@ -53,6 +55,7 @@ impl Condition {
             Self::Virtual8086 => state.is_virtual_8086(),
             Self::RealAddress => state.is_real_address(),
             Self::Outside64BitMode => state.code_size() != CodeSize::Bits64,
+            Self::Compatibility => state.is_ia32e() && state.code_size() != CodeSize::Bits64,
             Self::NoSyscallHere => {
                 state.code_size() != CodeSize::Bits64
                     && !system.features.behaviours.contains(Behaviours::SYSCALL_EVERYWHERE)
@@ -100,8 +103,8 @@ impl Refused {
 pub struct Rule(pub Condition, pub Refused);
 
 use Condition::{
-    Cr4DoesNotPermit, Cr4Lacks, Cr4Restricts, EferLacks, HasNot, Lacks, NoSyscallHere, NoSysenterHere,
-    NoSysenterSegment, Outside64BitMode, Privilege, RealAddress, TaskSwitched, Virtual8086,
+    Compatibility, Cr4DoesNotPermit, Cr4Lacks, Cr4Restricts, EferLacks, HasNot, Lacks, NoSyscallHere,
+    NoSysenterHere, NoSysenterSegment, Outside64BitMode, Privilege, RealAddress, TaskSwitched, Virtual8086,
 };
 use Refused::{DeviceNotAvailable as NM, GeneralProtection as GP, InvalidOpcode as UD};
 
@@ -162,6 +165,8 @@ guarded! {
     Sysexit: Lacks(Offers::SYSENTER) => UD, NoSysenterHere => UD, RealAddress => GP, Privilege => GP,
         NoSysenterSegment => GP;
     Sysret: NoSyscallHere => UD, EferLacks(Efer::SCE) => UD, RealAddress => GP, Privilege => GP;
+    /// All instructions of VMX but VMCALL and VMFUNC. CR4.VMXE is 1 in VMX operation; VMXON needs it as well.
+    Vmx: Lacks(Offers::VMX) => UD, RealAddress => UD, Virtual8086 => UD, Compatibility => UD, Cr4Lacks(Cr4::VMXE) => UD;
     /// WBINVD and WBNOINVD.
     Wbinvd: Privilege => GP;
     Wrmsr: Privilege => GP;

@@ -61,7 +61,7 @@ impl Devices {
             fabric: Fabric::default(),
             local_apics: processors.map(apic).collect(),
             io_apic: IoApic::default(),
-            pic: Pic::default(),
+            pic: Pic::new(options.start),
             pit: Pit::default(),
             real_time_clock: RealTimeClock::new(options),
             hpet: Hpet::default(),

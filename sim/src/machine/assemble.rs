@@ -3,18 +3,19 @@
 use super::logical::Logical;
 use super::monitor::Monitors;
 use super::surroundings::{Shared, Surroundings};
-use super::{Machine, MachineError, MachineOptions, features};
+use super::{Machine, MachineError, MachineOptions, features, firmware};
 use crate::cpuid::Model;
 use crate::load::{Loaded, Start};
 use crate::processor::Processor;
 use isa::address::HostPhysicalAddress;
 use isa::engine::CodeCache;
-use isa::system::Activity;
+use isa::system::{Activity, Offers};
 use mmu::{Geometry, Mmu, Ram};
 use platform::{Platform, PlatformOptions, ProcessorIndex, Time, acpi, multiprocessor};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::rc::Rc;
+use vmx::capabilities::Capabilities;
 
 /// What a reset does that the guest asks for: by the keyboard controller, the reset control register, the fast reset of
 /// port 92h or the reset register of ACPI, which is the second of these.
@@ -51,6 +52,9 @@ pub(super) fn ram(
     loaded: &Loaded,
 ) -> Result<Ram, MachineError> {
     let ram = Ram::with_ranges(&options.ranges())?;
+    for (address, bytes) in firmware::pieces() {
+        ram.copy_in(address, &bytes)?;
+    }
     for piece in &loaded.pieces {
         ram.copy_in(piece.address, &piece.bytes)?;
     }
@@ -74,7 +78,11 @@ pub(super) fn processors(
         let around = Surroundings::new(ProcessorIndex(number), &shared, options);
         let memory = Mmu::waiting(&Geometry::functional())?;
         let mut logical = Logical::new(Processor::new(memory, around));
-        logical.core.state.system.features = features::of(model);
+        let features = features::of(model);
+        logical.core.state.system.features = features;
+        if features.offers.contains(Offers::VMX) {
+            logical.core.outside.offer_vmx(&Rc::new(Capabilities::tier1(&features)));
+        }
         logical.power_on();
         if number > 0 {
             logical.core.state.system.activity = Activity::WaitForSipi;

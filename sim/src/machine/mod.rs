@@ -14,8 +14,11 @@ mod assemble;
 mod clock;
 pub mod console;
 mod death;
+mod debugging;
 mod error;
 mod features;
+mod firmware;
+mod guest;
 pub mod history;
 pub mod hypercall;
 mod logical;
@@ -169,10 +172,16 @@ impl Machine {
     /// How long the next slice is. While all processors rest it reaches to what wakes one.
     fn length(&self) -> u64 {
         if self.processors.iter().all(Logical::rests) {
-            let next = self.platform.borrow().next_event();
+            let next = self.next_event();
             return next.map_or(self.quantum, |next| next.since(self.time)).max(self.quantum);
         }
         if self.processors.len() == 1 { LONGEST_SLICE } else { self.quantum }
+    }
+
+    /// The next moment at which something may happen while all processors rest.
+    fn next_event(&self) -> Option<Time> {
+        let timers = self.processors.iter().filter_map(Logical::timer_deadline);
+        timers.chain(self.platform.borrow().next_event()).min()
     }
 
     /// Why the run is over, if it is.
@@ -186,9 +195,29 @@ impl Machine {
         if limit.is_some_and(|limit| self.instructions() >= limit) {
             return Some(StopReport::of(StopKind::Limit));
         }
-        let nothing_comes = self.platform.borrow().next_event().is_none();
+        let nothing_comes = self.next_event().is_none();
         let is_over = if nothing_comes { Logical::waits } else { Logical::waits_for_good };
         self.processors.iter().all(is_over).then(|| StopReport::of(StopKind::Halt))
+    }
+
+    /// VM exits of all processors.
+    fn exits(&self) -> std::collections::BTreeMap<String, report::ExitCount> {
+        let mut exits = std::collections::BTreeMap::<String, report::ExitCount>::new();
+        for (reason, count) in self.processors.iter().flat_map(|logical| &logical.guest.exits) {
+            let all = exits.entry(reason.name().to_owned()).or_default();
+            all.count += count.count;
+            all.cycles += count.cycles;
+        }
+        exits
+    }
+
+    /// VM entries that were refused, by rule, of all processors.
+    fn entry_failures(&self) -> std::collections::BTreeMap<String, u64> {
+        let mut failures = std::collections::BTreeMap::new();
+        for (rule, refusals) in self.processors.iter().flat_map(|logical| &logical.guest.refusals) {
+            *failures.entry((*rule).to_owned()).or_default() += refusals.count;
+        }
+        failures
     }
 
     fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
@@ -206,8 +235,8 @@ impl Machine {
             resets: self.past.resets,
             processors: self.processors.iter().map(|logical| logical.instructions).collect(),
             unmodelled,
-            exits: std::collections::BTreeMap::new(),
-            entry_failures: std::collections::BTreeMap::new(),
+            exits: self.exits(),
+            entry_failures: self.entry_failures(),
             tlb: TlbReport { entries },
         }
     }

@@ -1,10 +1,12 @@
 //! The processor as the meaning of instructions sees it.
 
+use super::translation::of_request;
 use super::{Outside, Processor, SHORT_RUN};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Cpu, Level, Stopped, TranslationChange};
 use isa::record::Record;
 use isa::state::State;
+use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use isa::width::Scalar;
 
 impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
@@ -58,8 +60,13 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
-        let probed = self.memory.probe(at, AccessKind::Execute);
-        probed.map_err(|fault| self.not_translated(fault, at, AccessKind::Execute))
+        let found = if OBSERVED {
+            // The access is made and reported when the instruction executes.
+            self.memory.probe(at, AccessKind::Execute)
+        } else {
+            self.memory.translate(at, AccessKind::Execute, 1)
+        };
+        found.map_err(|fault| self.not_translated(fault, at, AccessKind::Execute))
     }
 
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
@@ -87,31 +94,11 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(source) = self.memory.run(from, AccessKind::Read, count) else { return 0 };
-        let Ok(target) = self.memory.run(to, AccessKind::Write, source.length) else { return 0 };
-        // Copying upward onto itself repeats what is in front: what is read must not have been written in this run.
-        let distance = target.host_physical.0.wrapping_sub(source.host_physical.0);
-        let bytes = if distance == 0 { target.length } else { target.length.min(distance) };
-        let bytes = bytes - bytes % element;
-        match self.memory.ram().copy_within(source.host_physical, target.host_physical, bytes) {
-            Ok(()) => bytes,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.copy_run(from, to, count, element) }
     }
 
     fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(target) = self.memory.run(to, AccessKind::Write, count) else { return 0 };
-        let elements = target.length / S::BYTES as u64;
-        match self.memory.ram().fill(target.host_physical, pattern, elements) {
-            Ok(()) => elements * S::BYTES as u64,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.fill_run(to, count, pattern) }
     }
 
     fn read_as<S: Scalar>(
@@ -148,11 +135,39 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn task_priority(&self) -> u8 {
-        self.outside.task_priority()
+        self.outside.task_priority(self.memory.ram())
     }
 
     fn set_task_priority(&mut self, priority: u8) {
-        self.outside.set_task_priority(&mut self.state, priority);
+        self.outside.set_task_priority(&mut self.state, self.memory.ram(), priority);
+    }
+
+    #[inline(always)]
+    fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
+        self.outside.intercept(&self.state, self.memory.ram(), intercepted)
+    }
+
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        self.outside.task_switch(switch)
+    }
+
+    fn vmx_begin(
+        &mut self,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        self.outside.vmx_begin(&self.state, instruction, operand)
+    }
+
+    fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let outcome = self.outside.vmx(&mut self.state, self.memory.ram(), request)?;
+        if outcome == VmxOutcome::Succeed
+            && let Some(operation) = of_request(request)
+        {
+            let performed = self.perform(&operation);
+            debug_assert!(performed.is_ok(), "{performed:?}");
+        }
+        Ok(outcome)
     }
 
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
