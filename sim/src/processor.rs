@@ -7,14 +7,15 @@ mod translation;
 
 pub use outside::Outside;
 
-use isa::address::LinearAddress;
+use isa::address::{AccessKind, LinearAddress};
 use isa::cpu::{Privilege, Stop, Stopped};
 use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::state::State;
 use mmu::context::Controls;
+use mmu::fault::PageFaultCode;
 use mmu::operation::{Paging, Registers};
-use mmu::{Fault, Mmu};
+use mmu::{Fault, Mmu, PagingMode};
 
 /// Bytes that one fetch brings; each next line asks the instruction TLB again.
 const FETCH_LINE: u64 = 64;
@@ -88,6 +89,28 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
                 Stop::Machine
             }
         })
+    }
+
+    /// What a walk that fails is to the instruction whose access needed it. Where paging structures are not in RAM the bus
+    /// reads as ones, and among them are reserved bits (SDM Vol. 3A, 5.7).
+    #[cold]
+    pub(super) fn not_translated(&mut self, fault: Fault, at: LinearAddress, kind: AccessKind) -> Stopped {
+        let context = self.memory.context();
+        let Fault::OutsideRam { .. } = fault else { return self.refused(fault) };
+        if !O::SYSTEM || context.ept.is_some() {
+            return self.refused(fault);
+        }
+        // NXE means nothing to 32-bit paging.
+        let ignored = match context.mode {
+            PagingMode::ThirtyTwoBit => Controls::EXECUTE_DISABLE,
+            _ => Controls::empty(),
+        };
+        let tells_fetch = (context.controls - ignored).intersects(Controls::EXECUTE_DISABLE | Controls::SMEP);
+        let mut code = PageFaultCode::PRESENT | PageFaultCode::RESERVED;
+        code.set(PageFaultCode::WRITE, kind == AccessKind::Write);
+        code.set(PageFaultCode::USER, context.privilege == mmu::Privilege::User);
+        code.set(PageFaultCode::INSTRUCTION, kind == AccessKind::Execute && tells_fetch);
+        Box::new(Stop::Exception(Exception::page_fault(at, code.bits())))
     }
 
     /// Fetches the lines of an instruction that are not the one fetched last.

@@ -66,7 +66,7 @@ fn run(seed: u64) -> RunReport {
         if looks % 16 == 0 {
             platform.serial_receive(platform.now(), b"x");
         }
-        if looks < LOOKS { Go::On } else { Go::Stop }
+        if looks < LOOKS { Go::On } else { Go::End(StopKind::Interrupted) }
     });
     for processor in 0..=report.processors.len() {
         let text = machine.death(processor);

@@ -41,7 +41,10 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         }
         let translation = match self.tlb().peek(address, kind, self.translator.requirement(kind)) {
             Some(translation) => translation,
-            None => paging::walk(&self.ram, context, address, kind, &mut ())?.translation,
+            None => {
+                let walked = paging::walk(&self.ram, context, address, kind, &mut ())?;
+                walked.translation.behind(self.translator.line20(), address)
+            }
         };
         Ok(translation.host(address))
     }

@@ -1,16 +1,19 @@
 //! `vmxsim run`.
 
+mod serial;
 mod settings;
 
 use super::{Common, Ended, report};
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
 use serde::Serialize;
+use serial::{Awaiting, Unbuffered};
 use settings::Settings;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vmxsim::load::{Image, LoadOptions, Module, load};
 use vmxsim::machine::console::Console;
@@ -24,7 +27,7 @@ use vmxsim::result::{Envelope, write_json};
 ///
 /// IMAGE is a multiboot image, a Linux kernel (bzImage or ELF with a PVH note). Its serial port is this terminal, or a file. On a terminal every key goes to the guest;
 /// Ctrl-] ends the run. The exit status follows the guest: (code << 1) | 1 after a write to the debug-exit port (F4H),
-/// 0 after it switched the machine off, 1 when it died or was stopped.
+/// 0 after it switched the machine off, reset it or sent what `--until` waits for, 1 when it died or was stopped.
 #[derive(Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -49,10 +52,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
     let path = settings.image.as_deref().ok_or_else(|| miette!("no image was named"))?;
     let image = Image::read(path).map_err(report)?;
     let loaded = load(&image, &load_options(&settings, &machine_options)?).map_err(report)?;
-    let sink: Box<dyn Write + Send> = match settings.serial_file() {
-        Some(path) => Box::new(create(path)?),
-        None => Box::new(Unbuffered),
-    };
+    let (sink, seen) = sink(&settings)?;
     let mut machine = Machine::new(&machine_options, &loaded, sink).map_err(report)?;
     if let Some(path) = &settings.symbols {
         let file = Image::read(path).map_err(report)?;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
         machine.set_symbols(symbols.map_err(|error| miette!("{}: {error}", file.name))?);
     }
     let started = Instant::now();
-    let result = watch(&settings, common, &mut machine)?;
+    let result = watch(&settings, common, &mut machine, &seen)?;
     if let Some(json) = &common.json {
         let config = RunConfig {
             image: path,
@@ -89,7 +89,12 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
 }
 
 /// Runs while keys and signals are looked at.
-fn watch(settings: &Settings, common: &Common, machine: &mut Machine) -> Result<RunReport> {
+fn watch(
+    settings: &Settings,
+    common: &Common,
+    machine: &mut Machine,
+    seen: &AtomicBool,
+) -> Result<RunReport> {
     let on_terminal = settings.serial_file().is_none();
     let interrupted = traces::record::stop_on_interrupt().into_diagnostic()?;
     let console = if on_terminal { Some(Console::open().into_diagnostic()?) } else { None };
@@ -105,7 +110,15 @@ fn watch(settings: &Settings, common: &Common, machine: &mut Machine) -> Result<
             }
         }
         let left = console.as_ref().is_some_and(Console::is_left);
-        if left || interrupted.load(Ordering::Relaxed) { Go::Stop } else { Go::On }
+        if seen.load(Ordering::Relaxed) {
+            Go::End(StopKind::Seen)
+        } else if settings.max_ticks.is_some_and(|most| platform.now().0 >= most) {
+            Go::End(StopKind::Limit)
+        } else if left || interrupted.load(Ordering::Relaxed) {
+            Go::End(StopKind::Interrupted)
+        } else {
+            Go::On
+        }
     });
     progress.finish();
     Ok(result)
@@ -126,6 +139,21 @@ fn load_options(settings: &Settings, machine: &MachineOptions) -> Result<LoadOpt
     })
 }
 
+/// Where the bytes of the serial port go, and whether the text that ends the run was among them.
+fn sink(settings: &Settings) -> Result<(Box<dyn Write + Send>, Arc<AtomicBool>)> {
+    let sink: Box<dyn Write + Send> = match settings.serial_file() {
+        Some(path) => Box::new(create(path)?),
+        None => Box::new(Unbuffered),
+    };
+    Ok(match &settings.until {
+        None => (sink, Arc::default()),
+        Some(text) => {
+            let (sink, seen) = Awaiting::new(sink, text);
+            (Box::new(sink), seen)
+        }
+    })
+}
+
 fn create(path: &Path) -> Result<File> {
     File::create(path).map_err(|error| miette!("cannot write {}: {error}", path.display()))
 }
@@ -136,21 +164,5 @@ fn summary(result: &RunReport) {
     eprintln!("{}{code} after {instructions} instructions, {mips:.1} MIPS", stop.kind);
     for (name, count) in &result.unmodelled {
         eprintln!("not modelled, and so an invalid opcode to the guest: {name}, {count} times");
-    }
-}
-
-/// Standard output, of which the guest's bytes are seen at once.
-struct Unbuffered;
-
-impl Write for Unbuffered {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut out = io::stdout().lock();
-        let written = out.write(bytes)?;
-        out.flush()?;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
     }
 }

@@ -52,6 +52,9 @@ const OFFERS: &[(Feature, Offers)] = &[
 const X87_AND_SSE: u64 = 3;
 const PKRU: u64 = 1 << 9;
 
+/// The performance counters of every processor of AMD.
+const AMD_COUNTERS: u8 = 4;
+
 /// What system instructions may do on a model.
 pub(super) fn of(model: &Model) -> Features {
     let all = Features::default();
@@ -66,6 +69,7 @@ pub(super) fn of(model: &Model) -> Features {
         xcr0: if model.has(Feature::Xsave) { X87_AND_SSE | pkru } else { 0 },
         machine_check_banks: if model.has(Feature::Mca) { all.machine_check_banks } else { 0 },
         variable_mtrrs: if model.has(Feature::Mtrr) { all.variable_mtrrs } else { 0 },
+        performance_counters: if model.vendor() == Vendor::Amd { AMD_COUNTERS } else { 0 },
         ..all
     }
 }

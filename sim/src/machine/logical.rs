@@ -106,7 +106,7 @@ impl Logical {
     /// processor: no device here sends one unless an interrupt controller was told to.)
     pub(super) fn waits_for_good(&self) -> bool {
         self.waits()
-            && self.wait.is_none()
+            && self.wait != Some(Wait::ForStoreOrMaskedInterrupt)
             && self.core.state.flags.get() & Rflags::IF.bits() == 0
             && !self.is_woken_by_vmx()
     }

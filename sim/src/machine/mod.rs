@@ -78,8 +78,8 @@ pub struct Standing {
 pub enum Go {
     /// It is.
     On,
-    /// The user wants it to end.
-    Stop,
+    /// It is to end, for this reason.
+    End(StopKind),
 }
 
 impl Machine {
@@ -127,8 +127,8 @@ impl Machine {
         let stop = loop {
             let done = self.instructions();
             let standing = Standing { instructions: done, mode: self.processors[0].mode() };
-            if look(&mut self.platform.borrow_mut(), standing) == Go::Stop {
-                break StopReport::of(StopKind::Interrupted);
+            if let Go::End(reason) = look(&mut self.platform.borrow_mut(), standing) {
+                break StopReport::of(reason);
             }
             if let Some(stop) = self.stop(limit) {
                 match (stop.kind, self.beginning.clone()) {

@@ -17,8 +17,10 @@ pub enum StopKind {
     Halt,
     /// A processor could not deliver a double fault.
     TripleFault,
-    /// As many instructions as were asked for have been executed.
+    /// As many instructions or ticks as were asked for have passed.
     Limit,
+    /// The guest sent what was waited for.
+    Seen,
     /// The user stopped it.
     Interrupted,
 }
@@ -100,6 +102,7 @@ impl std::fmt::Display for StopKind {
             Self::Halt => "all processors wait, and nothing will wake them",
             Self::TripleFault => "triple fault",
             Self::Limit => "limit",
+            Self::Seen => "sent what was waited for",
             Self::Interrupted => "stopped",
         })
     }
@@ -113,7 +116,7 @@ impl RunReport {
     pub const fn status(&self) -> u8 {
         match (self.stop.kind, self.stop.code) {
             (StopKind::DebugExit, Some(code)) => (code << 1 | 1) as u8,
-            (StopKind::Shutdown | StopKind::Reset, _) => 0,
+            (StopKind::Shutdown | StopKind::Reset | StopKind::Seen, _) => 0,
             _ => 1,
         }
     }

@@ -311,7 +311,8 @@ impl Outside for Surroundings {
     }
 
     fn hypercall(&mut self, state: &mut State) -> Result<(), Stopped> {
-        if self.hypercalls == Hypercalls::None {
+        // A guest in VMX non-root operation has a monitor of its own.
+        if self.hypercalls == Hypercalls::None || self.guest().is_some() {
             return Err(Stop::INVALID_OPCODE.into());
         }
         let now = self.clock.now(state);

@@ -64,15 +64,16 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
             // The access is made and reported when the instruction executes.
             self.memory.probe(at, AccessKind::Execute)
         } else {
-            self.memory.fetch(at).map(|window| window.host_physical)
+            self.memory.translate(at, AccessKind::Execute, 1)
         };
-        found.map_err(|fault| self.refused(fault))
+        found.map_err(|fault| self.not_translated(fault, at, AccessKind::Execute))
     }
 
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
-        // A fetch to this page has been translated, so it is in RAM.
-        let copied = self.memory.ram().copy_out(at, into);
-        debug_assert!(copied.is_ok(), "{copied:?}");
+        if self.memory.ram().copy_out(at, into).is_err() {
+            // Where there is no RAM the bus reads as ones, and those are no instruction.
+            into.fill(u8::MAX);
+        }
     }
 
     #[inline(always)]
@@ -80,8 +81,11 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
         self.memory.epoch()
     }
 
+    /// What is not RAM never changes under decoded code.
     fn code_cached(&mut self, page: HostPhysicalAddress) {
-        self.memory.mark_code(page);
+        if self.memory.ram().read::<u8>(page).is_ok() {
+            self.memory.mark_code(page);
+        }
     }
 
     fn code_dropped(&mut self, page: HostPhysicalAddress) {
@@ -172,7 +176,8 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
 
     /// What is not RAM is not monitored.
     fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
-        let byte = self.memory.translate(at, AccessKind::Read, 1).map_err(|fault| self.refused(fault))?;
+        let translated = self.memory.translate(at, AccessKind::Read, 1);
+        let byte = translated.map_err(|fault| self.not_translated(fault, at, AccessKind::Read))?;
         let page = byte.page();
         let is_ram = self.memory.ram().read::<u8>(byte).is_ok();
         if is_ram {

@@ -91,7 +91,8 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
         kind: AccessKind,
         bytes: usize,
     ) -> Result<HostPhysicalAddress, Stopped> {
-        self.memory.translate(at, kind, bytes as u16).map_err(|fault| self.refused(fault))
+        let translated = self.memory.translate(at, kind, bytes as u16);
+        translated.map_err(|fault| self.not_translated(fault, at, kind))
     }
 }
 

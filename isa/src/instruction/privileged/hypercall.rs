@@ -1,7 +1,7 @@
-//! VMCALL and VMMCALL outside VMX operation (SDM Vol. 3C, 33.3; VMMCALL is AMD's).
+//! VMMCALL, which is AMD's, and stands for VMCALL where a monitor answers both.
 //!
-//! A processor has nobody there who would answer, and they are #UD. A machine that stands in for a monitor answers them
-//! by [`Cpu::hypercall`].
+//! A processor has nobody there who would answer, and it is #UD. A machine that stands in for a monitor answers by
+//! [`Cpu::hypercall`].
 
 use super::done;
 use crate::cpu::{Cpu, Stopped};
@@ -11,7 +11,7 @@ use iced_x86::Mnemonic;
 
 /// The handler for a form of this family.
 pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
-    matches!(form.mnemonic(), Mnemonic::Vmcall | Mnemonic::Vmmcall).then_some(hypercall)
+    (form.mnemonic() == Mnemonic::Vmmcall).then_some(hypercall)
 }
 
 fn hypercall<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {

@@ -72,9 +72,11 @@ fn rdpmc<C: Cpu>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     guard(cpu, Guarded::Rdpmc)?;
     cpu.intercept(&Intercepted::Rdpmc)?;
     let state = cpu.state_mut();
-    if state.get::<u32>(Slot::Rcx) >= state.system.features.performance_counters.into() {
+    let counter: u32 = state.get(Slot::Rcx);
+    if counter >= state.system.features.performance_counters.into() {
         return Err(Stop::GENERAL_PROTECTION.into());
     }
-    put_pair(state, 0);
+    let value = msr::value(state, msr::table::PERFORMANCE_COUNTERS + counter).unwrap_or(0);
+    put_pair(state, value);
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use super::{done, guard, is_memory};
 use crate::address::AccessKind;
-use crate::cpu::{Cpu, Stopped};
+use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::Form;
 use crate::flags::Rflags;
 use crate::mode::CodeSize;
@@ -103,9 +103,17 @@ fn plain<C: Cpu>(
     done(cpu, record)
 }
 
-/// VMCALL exits from VMX non-root operation in every mode, so the machine is asked first.
+/// VMCALL exits from VMX non-root operation in every mode, so the machine is asked first. It is #UD outside VMX operation
+/// alone, where whoever stands in for a monitor may answer.
 fn vmcall<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let outcome = match cpu.vmx_begin(VmxInstruction::Vmcall, 0)? {
+    let begun = match cpu.vmx_begin(VmxInstruction::Vmcall, 0) {
+        Err(stop) if *stop == Stop::INVALID_OPCODE => {
+            cpu.hypercall()?;
+            return done(cpu, record);
+        }
+        begun => begun?,
+    };
+    let outcome = match begun {
         Some(failed) => failed,
         None => cpu.vmx(&VmxRequest::Call)?,
     };

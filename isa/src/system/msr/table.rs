@@ -41,6 +41,9 @@ const MISC_ENABLE_RESET: u64 = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 18;
 /// What says whether something is there is read-only.
 const MISC_ENABLE_WRITABLE: u64 = 1 << 0 | 1 << 3 | 1 << 16 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 34;
 
+/// The first of AMD's performance counters; no other processor here has any.
+pub const PERFORMANCE_COUNTERS: u32 = 0xc001_0004;
+
 /// The MSRs, by index (SDM Vol. 4, table 2-2; those from C0010000H on are AMD's).
 ///
 /// Not modelled: the effects of IA32_MISC_ENABLE, of IA32_DEBUGCTL and of speculation control; MTRRs and IA32_PAT are
@@ -111,7 +114,7 @@ pub const MSRS: &[Msr] = &[
         .if_offered(Offers::LONG_MODE),
     field(0xc000_0103, "IA32_TSC_AUX", Field::TscAux, Rule::Bits(0xffff_ffff)).if_offered(AUXILIARY),
     row(0xc001_0000, "PERF_CTL", ReadWrite, Stored, Rule::Any).if_offered(Offers::AMD_CONFIGURATION).times(4),
-    row(0xc001_0004, "PERF_CTR", ReadWrite, Stored, Rule::Bits(0xffff_ffff_ffff))
+    row(PERFORMANCE_COUNTERS, "PERF_CTR", ReadWrite, Stored, Rule::Bits(0xffff_ffff_ffff))
         .if_offered(Offers::AMD_CONFIGURATION)
         .times(4),
     row(0xc001_0010, "SYSCFG", ReadWrite, Stored, Rule::Any).if_offered(Offers::AMD_CONFIGURATION),

@@ -54,6 +54,12 @@ pub(super) struct Settings {
     /// Stop after N instructions
     #[arg(long, value_name = "N")]
     pub(super) max_insns: Option<u64>,
+    /// Stop after N ticks of the simulated clock, of which there are 10^9 in a second
+    #[arg(long, value_name = "N")]
+    pub(super) max_ticks: Option<u64>,
+    /// Stop when the serial port has sent this text
+    #[arg(long, value_name = "TEXT")]
+    pub(super) until: Option<String>,
     /// Ticks that a processor runs before the next one has its turn [default: 1000]
     #[arg(long, value_name = "TICKS")]
     quantum: Option<u64>,
@@ -116,6 +122,8 @@ impl Settings {
             symbols: self.symbols.or(below.symbols),
             serial: self.serial.or(below.serial),
             max_insns: self.max_insns.or(below.max_insns),
+            max_ticks: self.max_ticks.or(below.max_ticks),
+            until: self.until.or(below.until),
             quantum: self.quantum.or(below.quantum),
         }
     }
