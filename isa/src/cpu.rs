@@ -8,7 +8,7 @@ use crate::control::Cr4;
 use crate::event::{EventKind, Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
-use crate::system::{Intercepted, System, TaskSwitch};
+use crate::system::{Intercepted, System, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -278,6 +278,31 @@ pub trait Cpu: Sized {
     fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
         let _ = intercepted;
         Ok(())
+    }
+
+    /// An instruction of VMX that the mode permits is about to read its operands. `operand` is its register operand: the
+    /// encoding of VMREAD and VMWRITE, the type of INVEPT and INVVPID; else 0.
+    ///
+    /// Returns how it has failed when it fails before operands in memory are read.
+    ///
+    /// # Errors
+    /// #UD outside VMX operation, the VM exit in VMX non-root operation, #GP(0) above privilege level 0.
+    fn vmx_begin(
+        &mut self,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        let _ = (instruction, operand);
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// Carries out an instruction of VMX whose operands have been read.
+    ///
+    /// # Errors
+    /// #GP(0) of VMXON; a VM entry, for which the machine takes over.
+    fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let _ = request;
+        Err(Stop::INVALID_OPCODE.into())
     }
 
     /// The processor is about to switch tasks; the faults of the old task that come first have been checked.

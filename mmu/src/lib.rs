@@ -64,7 +64,7 @@ pub use mapping::{Class, Mapping, Space};
 pub use mmu::Mmu;
 pub use operation::Operation;
 pub use ram::Ram;
-pub use reference::{Dimension, Reference, ReferenceLog};
+pub use reference::{Cached, Dimension, Reference, ReferenceLog};
 pub use tlb::Geometry;
 pub use translation::{GuestPageSize, PageSize, Translation};
 pub use translator::Translator;

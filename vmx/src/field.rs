@@ -77,15 +77,6 @@ fn encoding_cell<'de, D: serde::Deserializer<'de>>(cell: D) -> Result<Encoding, 
 pub static FIELDS: LazyLock<Vec<Field>> =
     LazyLock::new(|| table::rows("vmcs_fields.csv", include_str!("../data/vmcs_fields.csv")));
 
-/// One slot for each combination of width, type and index: the position in [`FIELDS`] plus 1, or 0.
-static SLOTS: LazyLock<Vec<u16>> = LazyLock::new(|| {
-    let mut slots = vec![0; 1 << 13];
-    for (position, field) in (1..).zip(FIELDS.iter()) {
-        slots[slot(field.encoding)] = position;
-    }
-    slots
-});
-
 /// Every name of every field in the form in which names are compared.
 static NAMES: LazyLock<HashMap<String, &'static Field>> = LazyLock::new(|| {
     let named =
@@ -93,17 +84,11 @@ static NAMES: LazyLock<HashMap<String, &'static Field>> = LazyLock::new(|| {
     named.collect()
 });
 
-/// Bits 14:13, 11:10 and 9:1 of an encoding, side by side.
-fn slot(encoding: Encoding) -> usize {
-    (encoding.width() as usize) << 11 | (encoding.field_type() as usize) << 9 | usize::from(encoding.index())
-}
-
 impl Field {
     /// The field that an encoding names, in whole or in part.
     #[must_use]
     pub fn by_encoding(encoding: Encoding) -> Option<&'static Self> {
-        let position = usize::from(SLOTS[slot(encoding)]);
-        position.checked_sub(1).map(|position| &FIELDS[position])
+        FIELDS.get(usize::from(encoding.position()))
     }
 
     /// The field and the part of it that the operand of a VMREAD or VMWRITE names.

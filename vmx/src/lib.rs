@@ -4,22 +4,33 @@
 //! capability-MSR bit; `vmx/data/README.md` says what each column means. The modules give typed access to them:
 //!
 //! - [`field`]: VMCS fields and the structure of their encodings (27.11.2, appendix B);
+//! - [`vmcs`]: the fields of one VMCS as the processor holds them, and its region in memory (27.1, 27.2);
 //! - [`controls`]: the seven words of VM-execution, VM-exit and VM-entry controls (27.6 to 27.8);
 //! - [`exit_reason`]: basic exit reasons and what each VM exit writes (appendix C, chapter 30);
-//! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A).
+//! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A);
+//! - [`capabilities`]: the values of those MSRs on one processor.
 //!
 //! Names are the manual's. Every section number in this crate is one of [`SDM_EDITION`].
 //!
 //! This crate neither fetches nor executes; it turns faults into VM exits and decides intercepts.
 
+pub mod capabilities;
 pub mod capability;
 #[cfg(test)]
 mod cases;
 pub mod controls;
+pub mod exit;
 pub mod exit_reason;
 pub mod field;
+pub mod instruction_error;
+pub mod instruction_information;
+pub mod intercept;
+pub mod operation;
+pub mod physical;
 mod standing;
 mod table;
+pub mod transition;
+pub mod vmcs;
 
 pub use standing::Standing;
 

@@ -12,9 +12,8 @@
 
 use super::logical::{Core, Logical};
 use isa::address::AccessKind;
-use isa::cpu::Stop;
 use isa::engine::CodeCache;
-use isa::event::{EventKind, Exception};
+use isa::event::Exception;
 use isa::system::Interruptibility;
 use isa::system::debug::{self, Access, Dr6};
 use mmu::mmu::Noting;
@@ -50,15 +49,5 @@ impl Logical {
         });
         self.debug_trap |= data.collect::<Dr6>() | self.core.outside.take_breakpoints();
         self.core.memory.forget_noted();
-    }
-
-    /// What was due behind the instruction before is lost.
-    pub(super) fn drop_traps_before(&mut self, stop: &Stop) {
-        let int1 = EventKind::PrivilegedSoftwareException;
-        if matches!(stop, Stop::Exception(_))
-            || matches!(stop, Stop::SoftwareInterrupt { kind, .. } if *kind == int1)
-        {
-            self.debug_trap = Dr6::empty();
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! A logical processor of the machine: what it does between two looks at the clock.
 
+use super::guest::GuestRun;
 use super::history::{History, Taken};
 use super::pending::{self, Due, Pending};
 use super::surroundings::Surroundings;
@@ -12,7 +13,7 @@ use isa::flags::Rflags;
 use isa::segment::SegmentRegister;
 use isa::system::debug::{self, Dr6};
 use isa::system::{Activity, Interruptibility};
-use isa::system::{Combined, combine, deliver, exception_of};
+use isa::system::{Combined, combine, deliver};
 use platform::Time;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ pub(super) struct Logical {
     pub(super) history: History,
     /// The reasons of the debug exception that is due before the next instruction.
     pub(super) debug_trap: Dr6,
+    pub(super) guest: GuestRun,
     pub(super) instructions: u64,
     /// Instructions that the engine does not model, and how often each was met.
     pub(super) unmodelled: BTreeMap<String, u64>,
@@ -32,7 +34,8 @@ pub(super) struct Logical {
 impl Logical {
     pub(super) fn new(core: Core) -> Self {
         let (history, unmodelled) = (History::default(), BTreeMap::new());
-        Self { core, history, debug_trap: Dr6::empty(), instructions: 0, unmodelled }
+        let (debug_trap, guest) = (Dr6::empty(), GuestRun::default());
+        Self { core, history, debug_trap, guest, instructions: 0, unmodelled }
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -68,13 +71,19 @@ impl Logical {
 
     /// Lets time pass to the next event of the platform, at most to `until`.
     fn rest(&mut self, until: Time) {
-        let next = self.core.outside.next_event();
+        let next = self.next_event();
         let wake = next.map_or(until, |next| next.min(until)).max(self.now());
         self.core.outside.clock.wait_until(wake);
     }
 
+    /// The next moment at which something may be due without an instruction.
+    pub(super) fn next_event(&self) -> Option<Time> {
+        [self.core.outside.next_event(), self.timer_deadline()].into_iter().flatten().min()
+    }
+
     /// Delivers what is due before the next instruction.
     fn take_events(&mut self, code: &mut CodeCache<Core>) {
+        self.follow_note();
         while let Some(due) = pending::first(&self.pending(), &self.core.state) {
             self.take(due, code);
         }
@@ -83,11 +92,20 @@ impl Logical {
     fn pending(&self) -> Pending {
         let mut pending = self.core.outside.pending(self.now());
         pending.debug_trap = !self.debug_trap.is_empty();
+        self.add_guest_events(&mut pending);
         pending
     }
 
     fn take(&mut self, due: Due, code: &mut CodeCache<Core>) {
+        if self.core.outside.guest().is_some() && self.leaves_guest(due) {
+            return;
+        }
         match due {
+            Due::TprThreshold
+            | Due::MonitorTrap
+            | Due::PreemptionTimer
+            | Due::NmiWindow
+            | Due::InterruptWindow => {}
             Due::Init => self.initialize(),
             Due::Startup => self.start_up(),
             Due::DebugTrap => {
@@ -97,22 +115,25 @@ impl Logical {
             Due::NonMaskable => {
                 self.core.outside.take(|signals| signals.nmi = false);
                 self.send(Event::NON_MASKABLE, code);
+                self.monitor();
             }
             Due::External => {
                 let vector = self.core.outside.acknowledge();
                 self.send(Event::external(vector), code);
+                self.monitor();
             }
         }
     }
 
     /// Runs instructions, one at a time where something must be looked at after each.
     fn run(&mut self, code: &mut CodeCache<Core>, until: Time) {
-        let until = self.core.outside.next_event().map_or(until, |next| next.min(until));
+        let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
         let traps = self.core.state.flags.get() & Rflags::TF.bits() != 0;
         let resumes = self.core.state.flags.get() & Rflags::RF.bits() != 0;
-        let single = debug::must_step(&self.core.state) || !shadow.is_empty();
+        let monitored = self.is_monitored();
+        let single = debug::must_step(&self.core.state) || !shadow.is_empty() || monitored;
         if single && !resumes && self.meets_breakpoint(code) {
             return;
         }
@@ -133,8 +154,10 @@ impl Logical {
             self.gather();
         }
         if let Some(stop) = &run.stop {
-            self.drop_traps_before(stop);
             self.stopped(stop, &run, code);
+        }
+        if monitored && !matches!(run.stop, Some(Stop::Machine | Stop::CodeWrite(_))) {
+            self.monitor();
         }
     }
 
@@ -148,7 +171,7 @@ impl Logical {
             Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) => self.raise(exception, code),
             Stop::SoftwareInterrupt { vector, kind } => {
                 let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
-                self.send(Event::software(*vector, *kind, length), code);
+                self.software_interrupt(Event::software(*vector, *kind, length), code);
             }
             Stop::Halt => {
                 self.core.state.set_rip(run.next_rip);
@@ -159,12 +182,13 @@ impl Logical {
                 let waits = self.core.state.system.monitored.is_some();
                 self.core.state.system.activity = if waits { Activity::Halted } else { Activity::Active };
             }
-            Stop::SystemCall | Stop::Unmodelled | Stop::Machine => self.unmodelled(code),
+            Stop::Machine => self.transition(run, code),
+            Stop::SystemCall | Stop::Unmodelled => self.unmodelled(code),
         }
     }
 
     /// What the engine does not model does not exist for the guest.
-    fn unmodelled(&mut self, code: &mut CodeCache<Core>) {
+    pub(super) fn unmodelled(&mut self, code: &mut CodeCache<Core>) {
         let name =
             self.instruction_at_rip().map_or_else(|| "?".to_owned(), |i| format!("{:?}", i.mnemonic()));
         *self.unmodelled.entry(name.to_lowercase()).or_default() += 1;
@@ -180,10 +204,26 @@ impl Logical {
         Some(Decoder::with_ip(bits, &bytes, self.core.state.rip(), DecoderOptions::NONE).decode())
     }
 
-    /// An exception of an instruction.
+    /// INT n, INT1, INT3 and INTO leave RIP at the instruction. Traps that were held back before INT1 are lost.
+    fn software_interrupt(&mut self, event: Event, code: &mut CodeCache<Core>) {
+        if let Some(exit) = self.software_exit(&event) {
+            return self.exit_by_event(&exit, None);
+        }
+        if event.kind == EventKind::PrivilegedSoftwareException {
+            self.debug_trap = Dr6::empty();
+        }
+        self.send(event, code);
+    }
+
+    /// An exception of an instruction. Traps that were held back before it are lost.
     pub(super) fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
+        let event = Event::exception(exception);
+        if let Some(exit) = self.exception_exit(&event, exception) {
+            return self.exit_by_event(&exit, None);
+        }
+        self.debug_trap = Dr6::empty();
         self.prepare(exception);
-        self.send(Event::exception(exception), code);
+        self.send(event, code);
     }
 
     /// What comes with an exception beside: CR2 receives the address of a page fault; DR6 the reasons of a debug
@@ -204,24 +244,32 @@ impl Logical {
     }
 
     /// Delivers an event, and what follows from it when that fails.
-    fn send(&mut self, event: Event, code: &mut CodeCache<Core>) {
+    pub(super) fn send(&mut self, event: Event, code: &mut CodeCache<Core>) {
         let mut event = event;
-        while let Some(second) = self.try_send(&event, code) {
+        while let Sent::Raised(second) = self.try_send(&event, code) {
             self.history.last_failed();
+            let second_event = Event::exception(&second);
+            if let Some(exit) = self.exception_exit(&second_event, &second) {
+                return self.exit_during(&exit, &event);
+            }
             self.prepare(&second);
             event = match combine(&event, &second) {
-                Combined::Serially => Event::exception(&second),
-                Combined::DoubleFault => Event::exception(&Exception::with_code(Vector::DoubleFault, 0)),
-                Combined::TripleFault => {
-                    self.core.state.system.activity = Activity::Shutdown;
-                    return;
+                Combined::Serially => second_event,
+                Combined::DoubleFault => {
+                    let double_fault = Exception::with_code(Vector::DoubleFault, 0);
+                    let event = Event::exception(&double_fault);
+                    if let Some(exit) = self.exception_exit(&event, &double_fault) {
+                        return self.exit_by_event(&exit, None);
+                    }
+                    event
                 }
+                Combined::TripleFault => return self.triple_fault(),
             };
         }
     }
 
-    /// Delivers an event; returns the exception that came in the way.
-    fn try_send(&mut self, event: &Event, code: &mut CodeCache<Core>) -> Option<Exception> {
+    /// Delivers an event.
+    fn try_send(&mut self, event: &Event, code: &mut CodeCache<Core>) -> Sent {
         self.note(event);
         loop {
             self.core.select_context();
@@ -233,14 +281,20 @@ impl Logical {
                     self.core.memory.unmark_code(page);
                     continue;
                 }
+                Err(Stop::Machine) => {
+                    self.leave_during(event);
+                    return Sent::Delivered;
+                }
                 Err(Stop::AfterTaskSwitch(exception)) if exception.vector == Vector::Debug => {
                     self.debug_trap |= exception.debug_reasons();
                 }
-                Err(stop) if stop != Stop::Done => return exception_of(&stop),
+                Err(Stop::Exception(exception) | Stop::AfterTaskSwitch(exception)) => {
+                    return Sent::Raised(exception);
+                }
                 Ok(()) | Err(_) => {}
             }
             self.gather();
-            return None;
+            return Sent::Delivered;
         }
     }
 
@@ -252,6 +306,14 @@ impl Logical {
         let address = is_page_fault.then_some(state.system.cr2);
         self.history.note(Taken { event: *event, at, address, failed: false });
     }
+}
+
+/// What became of an event.
+enum Sent {
+    /// It has reached its handler, or has left the guest.
+    Delivered,
+    /// An exception came in the way.
+    Raised(Exception),
 }
 
 /// Whether a stop that leaves RIP at its instruction is the end of that instruction, so that what it was shielded from

@@ -17,6 +17,7 @@ mod debugging;
 mod error;
 mod features;
 mod firmware;
+mod guest;
 pub mod history;
 mod logical;
 pub mod options;
@@ -32,7 +33,7 @@ use crate::load::Loaded;
 use crate::processor::Processor;
 use isa::address::HostPhysicalAddress;
 use isa::engine::CodeCache;
-use isa::system::Activity;
+use isa::system::{Activity, Offers};
 use logical::{Core, Logical};
 use mmu::{Geometry, Mmu, Ram};
 use platform::{Platform, ProcessorIndex, Time, acpi};
@@ -40,6 +41,7 @@ use report::{RunReport, StopKind, StopReport, TlbReport};
 use std::cell::RefCell;
 use std::rc::Rc;
 use surroundings::Surroundings;
+use vmx::capabilities::Capabilities;
 
 /// Simulated time between two looks at the user, when nothing else asks for a look.
 const LONGEST_SLICE: u64 = 1 << 20;
@@ -92,7 +94,11 @@ impl Machine {
             let around = Surroundings::new(ProcessorIndex(number), &platform, &model, options.seed);
             let memory = Mmu::waiting(&Geometry::functional())?;
             let mut logical = Logical::new(Processor::new(memory, around));
-            logical.core.state.system.features = features::of(&model);
+            let features = features::of(&model);
+            logical.core.state.system.features = features;
+            if features.offers.contains(Offers::VMX) {
+                logical.core.outside.offer_vmx(&Rc::new(Capabilities::tier1(&features)));
+            }
             logical.power_on();
             if number > 0 {
                 logical.core.state.system.activity = Activity::WaitForSipi;
@@ -141,7 +147,7 @@ impl Machine {
     fn length(&self) -> u64 {
         let rests = |logical: &Logical| logical.activity() != Activity::Active;
         if self.processors.iter().all(rests) {
-            let next = self.platform.borrow().next_event();
+            let next = self.processors.iter().filter_map(Logical::next_event).min();
             return next.map_or(self.quantum, |next| next.since(self.time)).max(self.quantum);
         }
         if self.processors.len() == 1 { LONGEST_SLICE } else { self.quantum }
@@ -158,9 +164,20 @@ impl Machine {
         if limit.is_some_and(|limit| self.instructions() >= limit) {
             return Some(StopReport::of(StopKind::Limit));
         }
-        let nothing_comes = self.platform.borrow().next_event().is_none();
+        let nothing_comes = self.processors.iter().all(|logical| logical.next_event().is_none());
         let is_over = if nothing_comes { Logical::waits } else { Logical::waits_for_good };
         self.processors.iter().all(is_over).then(|| StopReport::of(StopKind::Halt))
+    }
+
+    /// VM exits of all processors.
+    fn exits(&self) -> std::collections::BTreeMap<String, report::ExitCount> {
+        let mut exits = std::collections::BTreeMap::<String, report::ExitCount>::new();
+        for (reason, count) in self.processors.iter().flat_map(|logical| &logical.guest.exits) {
+            let all = exits.entry(reason.name().to_owned()).or_default();
+            all.count += count.count;
+            all.cycles += count.cycles;
+        }
+        exits
     }
 
     fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
@@ -177,7 +194,7 @@ impl Machine {
             stop,
             processors: self.processors.iter().map(|logical| logical.instructions).collect(),
             unmodelled,
-            exits: std::collections::BTreeMap::new(),
+            exits: self.exits(),
             entry_failures: std::collections::BTreeMap::new(),
             tlb: TlbReport { entries },
         }

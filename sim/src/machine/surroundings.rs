@@ -1,6 +1,7 @@
 //! What a processor of the machine has around it: the platform, the clock, and the processor model.
 
 use super::clock::Clock;
+use super::guest::Leave;
 use super::pending::Pending;
 use crate::cpuid::{Dynamic, Model};
 use crate::processor::Outside;
@@ -10,9 +11,14 @@ use isa::cpu::{Stop, Stopped};
 use isa::mode::CodeSize;
 use isa::state::State;
 use isa::system::debug::{self, Dr6};
+use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
+use mmu::Ram;
 use platform::{Platform, ProcessorIndex, Signals, Time};
 use std::cell::RefCell;
 use std::rc::Rc;
+use vmx::capabilities::Capabilities;
+use vmx::exit_reason::BasicExitReason;
+use vmx::operation::Vmx;
 
 /// The surroundings of one processor.
 pub(super) struct Surroundings {
@@ -28,10 +34,17 @@ pub(super) struct Surroundings {
     random: u64,
     /// The I/O breakpoints that have been met.
     breakpoints: Dr6,
+    /// What the processor has of VMX, if it has it.
+    pub(super) vmx: Option<Box<Vmx>>,
+    /// What VMX asks the processor to do before its next instruction.
+    pub(super) leaves: Option<Leave>,
 }
 
 const TIME_STAMP_COUNTER: u32 = 0x10;
 const TSC_ADJUST: u32 = 0x3b;
+/// The capability MSRs of VMX.
+const FIRST_CAPABILITY: u32 = 0x480;
+const LAST_CAPABILITY: u32 = 0x493;
 /// IA32_APIC_BASE bit 11.
 const APIC_ENABLE: u64 = 1 << 11;
 
@@ -47,8 +60,18 @@ impl Surroundings {
     ) -> Self {
         let random = seed ^ u64::from(number.0) << 32;
         let (platform, model) = (Rc::clone(platform), Rc::clone(model));
-        let (clock, breakpoints) = (Clock::default(), Dr6::empty());
-        Self { number, platform, model, clock, offset: 0, adjust: 0, random, breakpoints }
+        let (clock, breakpoints, vmx, leaves) = (Clock::default(), Dr6::empty(), None, None);
+        Self { number, platform, model, clock, offset: 0, adjust: 0, random, breakpoints, vmx, leaves }
+    }
+
+    /// Gives the processor VMX.
+    pub(super) fn offer_vmx(&mut self, capabilities: &Rc<Capabilities>) {
+        self.vmx = Some(Box::new(Vmx::new(Rc::clone(capabilities))));
+    }
+
+    /// The time-stamp counter as it is outside guests.
+    pub(super) fn counter(&self, state: &State) -> u64 {
+        self.clock.now(state).0.wrapping_add(self.offset)
     }
 
     /// What waits for this processor at `now`.
@@ -59,9 +82,9 @@ impl Surroundings {
         Pending {
             init: signals.init,
             startup: signals.start_up.is_some(),
-            debug_trap: false,
             non_maskable: signals.nmi,
             external: platform.pending_interrupt(self.number).is_some(),
+            ..Pending::default()
         }
     }
 
@@ -147,7 +170,33 @@ impl Outside for Surroundings {
         Ok(())
     }
 
+    #[inline(always)]
+    fn intercept(&mut self, state: &State, ram: &Ram, what: &Intercepted) -> Result<(), Stopped> {
+        if self.vmx.is_some() { self.intercepts(state, ram, what) } else { Ok(()) }
+    }
+
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        if self.guest().is_none() {
+            return Ok(());
+        }
+        Err(self.leave(Leave::Exit(vmx::intercept::task_switch(switch))))
+    }
+
+    fn vmx_begin(
+        &mut self,
+        state: &State,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        self.begin(state, instruction, operand)
+    }
+
+    fn vmx(&mut self, state: &mut State, ram: &Ram, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        self.request(state, ram, request)
+    }
+
     fn cpuid(&mut self, state: &State, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {
+        self.leave_if_guest(BasicExitReason::Cpuid)?;
         let dynamic = Dynamic {
             apic_id: self.number.0,
             processors: self.platform.borrow().options().processors,
@@ -165,7 +214,7 @@ impl Outside for Surroundings {
     }
 
     fn time_stamp_counter(&mut self, state: &State) -> Result<u64, Stopped> {
-        Ok(self.clock.now(state).0.wrapping_add(self.offset))
+        Ok(self.counter(state).wrapping_add(self.tsc_offset()))
     }
 
     fn time_stamp_auxiliary(&mut self, state: &State) -> Result<u32, Stopped> {
@@ -176,6 +225,9 @@ impl Outside for Surroundings {
         match index {
             TIME_STAMP_COUNTER => self.time_stamp_counter(state),
             TSC_ADJUST => Ok(self.adjust),
+            FIRST_CAPABILITY..=LAST_CAPABILITY => {
+                self.capability(index).ok_or_else(|| Stop::GENERAL_PROTECTION.into())
+            }
             _ => {
                 let read = self.access(state, |platform, number, now| platform.msr_read(number, now, index));
                 read.map_err(|_| Stop::GENERAL_PROTECTION.into())
@@ -187,7 +239,7 @@ impl Outside for Surroundings {
     fn write_msr(&mut self, state: &mut State, index: u32, value: u64) -> Result<(), Stopped> {
         match index {
             TIME_STAMP_COUNTER => {
-                let before = self.time_stamp_counter(state)?;
+                let before = self.counter(state);
                 self.adjust_by(value.wrapping_sub(before));
             }
             TSC_ADJUST => self.adjust_by(value.wrapping_sub(self.adjust)),
@@ -200,11 +252,15 @@ impl Outside for Surroundings {
         Ok(())
     }
 
-    fn task_priority(&self) -> u8 {
-        self.platform.borrow().task_priority(self.number)
+    fn task_priority(&self, ram: &Ram) -> u8 {
+        let shadow = self.virtual_task_priority(ram);
+        shadow.unwrap_or_else(|| self.platform.borrow().task_priority(self.number))
     }
 
-    fn set_task_priority(&mut self, state: &mut State, priority: u8) {
+    fn set_task_priority(&mut self, state: &mut State, ram: &Ram, priority: u8) {
+        if self.set_virtual_task_priority(state, ram, priority) {
+            return;
+        }
         self.access(state, |platform, number, _| platform.set_task_priority(number, priority));
     }
 

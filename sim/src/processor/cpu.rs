@@ -1,10 +1,12 @@
 //! The processor as the meaning of instructions sees it.
 
+use super::translation::of_request;
 use super::{Outside, Processor, SHORT_RUN};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Cpu, Level, Stopped, TranslationChange};
 use isa::record::Record;
 use isa::state::State;
+use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use isa::width::Scalar;
 
 impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
@@ -142,11 +144,39 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn task_priority(&self) -> u8 {
-        self.outside.task_priority()
+        self.outside.task_priority(self.memory.ram())
     }
 
     fn set_task_priority(&mut self, priority: u8) {
-        self.outside.set_task_priority(&mut self.state, priority);
+        self.outside.set_task_priority(&mut self.state, self.memory.ram(), priority);
+    }
+
+    #[inline(always)]
+    fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
+        self.outside.intercept(&self.state, self.memory.ram(), intercepted)
+    }
+
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        self.outside.task_switch(switch)
+    }
+
+    fn vmx_begin(
+        &mut self,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        self.outside.vmx_begin(&self.state, instruction, operand)
+    }
+
+    fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let outcome = self.outside.vmx(&mut self.state, self.memory.ram(), request)?;
+        if outcome == VmxOutcome::Succeed
+            && let Some(operation) = of_request(request)
+        {
+            let performed = self.perform(&operation);
+            debug_assert!(performed.is_ok(), "{performed:?}");
+        }
+        Ok(outcome)
     }
 
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {

@@ -1,8 +1,10 @@
 //! Changes of what linear addresses are translated with.
 
 use super::{Outside, Processor};
+use isa::address::LinearAddress;
 use isa::cpu::{Stop, Stopped, TranslationChange};
-use mmu::operation::{Invpcid, Operation, Refusal};
+use isa::system::VmxRequest;
+use mmu::operation::{Invept, Invpcid, Invvpid, Operation, Refusal};
 
 impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// Does what hardware does at a change of control registers or at an invalidation.
@@ -18,13 +20,37 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     }
 
     /// Carries an operation out on the registers of translation, and removes from the TLB what it removes.
-    fn perform(&mut self, operation: &Operation) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was carried out.
+    pub fn perform(&mut self, operation: &Operation) -> Result<(), Refusal> {
         let performed = self.translation.perform(self.memory.ram(), operation);
         for invalidation in performed.invalidations {
             self.memory.invalidate(invalidation);
         }
         performed.refusal.map_or(Ok(()), Err)
     }
+}
+
+/// What an instruction of VMX that has succeeded means for translation.
+pub(super) fn of_request(request: &VmxRequest) -> Option<Operation> {
+    Some(match *request {
+        VmxRequest::On(_) | VmxRequest::Off => Operation::VmxOnOff,
+        VmxRequest::Invept { kind: 1, descriptor: [eptp, _] } => Operation::Invept(Invept::Context { eptp }),
+        VmxRequest::Invept { .. } => Operation::Invept(Invept::All),
+        VmxRequest::Invvpid { kind, descriptor: [vpid, address] } => {
+            let [low, high, ..] = vpid.to_le_bytes();
+            let vpid = u16::from_le_bytes([low, high]);
+            Operation::Invvpid(match kind {
+                0 => Invvpid::Address { vpid, address: LinearAddress(address) },
+                1 => Invvpid::Context { vpid },
+                2 => Invvpid::All,
+                _ => Invvpid::ContextButGlobals { vpid },
+            })
+        }
+        _ => return None,
+    })
 }
 
 /// The operation of the manual that a change is.

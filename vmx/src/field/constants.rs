@@ -4,7 +4,13 @@ use super::Encoding;
 
 macro_rules! encodings {
     ($($symbol:ident = $raw:literal,)*) => {
+        /// The numbers themselves, by position.
+        pub(super) const RAW: &[u32] = &[$($raw,)*];
+
         impl Encoding {
+            /// The encodings of all fields, by position.
+            pub const ALL: &[Self] = &[$(Self::$symbol,)*];
+
             $(
                 #[doc = concat!("`", stringify!($raw), "`")]
                 pub const $symbol: Self = Self::constant($raw);

@@ -1,10 +1,32 @@
 //! The structure of a VMCS field's encoding (SDM 27.11.2, table 27-22).
 
+use super::constants::RAW;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Bits of an encoding that must be 0: bit 12 and everything above bit 14.
 const RESERVED: u64 = !0x6fff;
+
+/// How many combinations of bits 14:13, 11:10 and 9:1 there are.
+const SLOTS: usize = 1 << 13;
+
+/// The position of the field in each slot.
+const POSITIONS: [u8; SLOTS] = {
+    let mut positions = [Encoding::NOWHERE; SLOTS];
+    let mut position = 0;
+    while position < RAW.len() {
+        positions[slot(RAW[position] as u16)] = position as u8; // a constant below says that it fits
+        position += 1;
+    }
+    positions
+};
+
+const _: () = assert!(RAW.len() <= Encoding::NOWHERE as usize, "a position is an u8");
+
+/// Bits 14:13, 11:10 and 9:1 of an encoding, side by side.
+const fn slot(raw: u16) -> usize {
+    ((raw >> 13 & 3) << 11 | (raw >> 10 & 3) << 9 | raw >> 1 & 0x1ff) as usize
+}
 
 /// The width of a VMCS field: bits 14:13 of its encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -81,7 +103,11 @@ pub enum AccessType {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
-pub struct Encoding(u32);
+pub struct Encoding {
+    raw: u16,
+    /// Follows from `raw`; kept beside it, so that the position of a constant is a constant.
+    position: u8,
+}
 
 impl Encoding {
     /// Indexes are below this number: bits 9:1.
@@ -107,50 +133,73 @@ impl Encoding {
     /// A constant of the table of encodings; a malformed one does not compile.
     pub(super) const fn constant(raw: u32) -> Self {
         assert!(raw as u64 & (RESERVED | 1) == 0, "reserved bits and the access type are 0");
-        Self(raw)
+        Self::placed(raw as u16)
+    }
+
+    /// A number whose reserved bits are 0 (so that 16 bits hold it), with the position of its field.
+    const fn placed(raw: u16) -> Self {
+        Self { raw, position: POSITIONS[slot(raw)] }
+    }
+
+    /// The row of the field that this names, in whole or in part, counted from 0; or [`Encoding::NOWHERE`].
+    ///
+    /// It is the index of the field in [`FIELDS`](super::FIELDS), in a [`Vmcs`](crate::vmcs::Vmcs) and in a
+    /// [`FieldSet`](crate::vmcs::FieldSet).
+    #[must_use]
+    pub const fn position(self) -> u8 {
+        self.position
+    }
+
+    /// The position of an encoding that no field has.
+    pub const NOWHERE: u8 = u8::MAX;
+
+    /// Whether a field has this encoding.
+    #[must_use]
+    pub const fn names_a_field(self) -> bool {
+        self.position != Self::NOWHERE
     }
 
     /// The number itself.
     #[must_use]
     pub const fn raw(self) -> u32 {
-        self.0
+        self.raw as u32
     }
 
     /// Bit 0.
     #[must_use]
     pub const fn access_type(self) -> AccessType {
-        if self.0 & 1 == 0 { AccessType::Full } else { AccessType::High }
+        if self.raw & 1 == 0 { AccessType::Full } else { AccessType::High }
     }
 
     /// Bits 9:1.
     #[must_use]
     pub const fn index(self) -> u16 {
-        (self.0 >> 1 & 0x1ff) as u16
+        self.raw >> 1 & 0x1ff
     }
 
     /// Bits 11:10.
     #[must_use]
     pub const fn field_type(self) -> FieldType {
-        FieldType::ALL[(self.0 >> 10 & 3) as usize]
+        FieldType::ALL[(self.raw >> 10 & 3) as usize]
     }
 
     /// Bits 14:13.
     #[must_use]
     pub const fn width(self) -> Width {
-        Width::ALL[(self.0 >> 13 & 3) as usize]
+        Width::ALL[(self.raw >> 13 & 3) as usize]
     }
 
     /// The encoding of the whole field.
     #[must_use]
     pub const fn full(self) -> Self {
-        Self(self.0 & !1)
+        Self { raw: self.raw & !1, position: self.position }
     }
 
     /// The encoding of bits 63:32, which only a 64-bit field has.
     #[must_use]
     pub const fn high(self) -> Option<Self> {
         match self.width() {
-            Width::Bits64 => Some(Self(self.0 | 1)),
+            Width::Bits64 => Some(Self { raw: self.raw | 1, position: self.position }),
             _ => None,
         }
     }
@@ -164,7 +213,7 @@ impl TryFrom<u64> for Encoding {
         if operand & RESERVED != 0 {
             return Err(EncodingError::ReservedBits { operand, set: operand & RESERVED });
         }
-        let encoding = Self(operand as u32); // the bits above 31 were reserved, and are 0
+        let encoding = Self::placed(operand as u16); // the bits above 14 were reserved, and are 0
         match (encoding.access_type(), encoding.width()) {
             (AccessType::High, width) if width != Width::Bits64 => {
                 Err(EncodingError::HighPart { operand, width })
@@ -176,14 +225,14 @@ impl TryFrom<u64> for Encoding {
 
 impl From<Encoding> for u64 {
     fn from(encoding: Encoding) -> Self {
-        Self::from(encoding.0)
+        Self::from(encoding.raw)
     }
 }
 
 impl fmt::Display for Encoding {
     /// As the manual writes it: `00006802H`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08X}H", self.0)
+        write!(f, "{:08X}H", self.raw)
     }
 }
 

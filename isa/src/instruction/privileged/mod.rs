@@ -12,6 +12,7 @@ mod model_specific;
 mod system_call;
 mod table_register;
 mod translation;
+mod vmx;
 mod waiting;
 mod xsave;
 
@@ -38,6 +39,7 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| debug_register::select(form))
         .or_else(|| base::select(form))
         .or_else(|| xsave::select(form))
+        .or_else(|| vmx::select(form))
         .or_else(|| (form.mnemonic() == Mnemonic::Rsm).then_some(undefined))
 }
 

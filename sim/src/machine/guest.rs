@@ -1,0 +1,46 @@
+//! VMX on a processor of the machine: entering guests, leaving them, and what is due because of them.
+//!
+//! The decisions are those of the crate `vmx`; here they meet a processor with its clock, its interrupt controller and its
+//! TLB. An instruction that enters or leaves a guest stops the engine with a note in the surroundings ([`Leave`]); the
+//! logical processor carries the transition out between two instructions.
+
+mod around;
+mod due;
+mod enter;
+mod leave;
+
+pub(super) use around::Leave;
+pub(super) use due::GuestControls;
+
+use super::report::ExitCount;
+use isa::system::Features;
+use std::collections::BTreeMap;
+use vmx::exit_reason::BasicExitReason;
+
+/// What a logical processor keeps about its guest beside the VMCS.
+#[derive(Debug, Default)]
+pub(super) struct GuestRun {
+    /// The VMX-preemption timer, when it is active.
+    timer: Option<Timer>,
+    /// An MTF VM exit is due before the next instruction.
+    monitor_trap: bool,
+    /// TPR below threshold at VM entry.
+    tpr_below_threshold: bool,
+    /// What the processor offers outside the guest.
+    features: Option<Features>,
+    /// When the last VM entry was made.
+    entered: u64,
+    /// VM exits by reason.
+    pub(super) exits: BTreeMap<BasicExitReason, ExitCount>,
+    /// VM entries that failed, by rule.
+    pub(super) entry_failures: BTreeMap<String, u64>,
+}
+
+/// The VMX-preemption timer, in its own ticks.
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    /// The tick at which it was loaded.
+    start: u64,
+    /// With what.
+    value: u64,
+}
