@@ -130,6 +130,33 @@ impl FastMap {
         Ok(old)
     }
 
+    /// Copies bytes upward, of one page to another or the same, as copying element by element would, as far as that can
+    /// be done at once; returns how many. It copies none unless the first page is in the map for reads and the second for
+    /// writes.
+    pub(crate) fn copy(&mut self, from: LinearAddress, to: LinearAddress, bytes: u64, element: u64) -> u64 {
+        let (source, target) = (self.slot(from), self.slot(to));
+        let last = bytes.wrapping_sub(1);
+        if source.read != from.add(last).page().0 || target.write != to.add(last).page().0 {
+            return 0;
+        }
+        let (source, target) = (pointer::<u8>(source, from), pointer::<u8>(target, to));
+        let bytes = without_repetition(source.addr() as u64, target.addr() as u64, bytes, element);
+        // SAFETY: as in `read` and `write`: the tags equal the pages of the last bytes. `copy_to` allows overlap.
+        unsafe { source.copy_to(target, bytes as usize) };
+        bytes
+    }
+
+    /// Writes `value` to `count` consecutive places in one page, if it is in the map for writes; says whether it did.
+    pub(crate) fn repeat<W: Scalar>(&mut self, to: LinearAddress, value: W, count: u64) -> Option<()> {
+        let slot = self.slot(to);
+        if slot.write != to.add((count * W::BYTES as u64).wrapping_sub(1)).page().0 {
+            return None;
+        }
+        // SAFETY: as in `write`: the tag equals the page of the last byte.
+        unsafe { repeat(pointer::<W>(slot, to), value, count as usize) };
+        Some(())
+    }
+
     /// Whether an access of one byte would hit.
     #[must_use]
     pub fn holds(&self, address: LinearAddress, wanted: Allowed) -> bool {
@@ -243,6 +270,31 @@ impl core::fmt::Debug for FastMap {
 #[inline(always)]
 const fn index(address: LinearAddress) -> usize {
     (address.0 / PAGE_SIZE) as usize % SLOTS
+}
+
+/// How many of `bytes` bytes can be copied upward at once: what is read must not have been written by the same copy, since
+/// copying element by element repeats what is in front of the target.
+pub(crate) const fn without_repetition(from: u64, to: u64, bytes: u64, element: u64) -> u64 {
+    let distance = to.wrapping_sub(from);
+    let bytes = if distance == 0 || bytes < distance { bytes } else { distance };
+    bytes - bytes % element
+}
+
+/// Writes a value to consecutive places.
+///
+/// # Safety
+///
+/// All of them must be valid for writes.
+pub(crate) unsafe fn repeat<W: Scalar>(to: *mut W, value: W, count: usize) {
+    let bytes = value.to_bytes();
+    if bytes[1..W::BYTES].iter().all(|&byte| byte == bytes[0]) {
+        // SAFETY: the caller's.
+        return unsafe { to.cast::<u8>().write_bytes(bytes[0], count * W::BYTES) };
+    }
+    for index in 0..count {
+        // SAFETY: the caller's.
+        unsafe { to.add(index).write_unaligned(value.to_le()) };
+    }
 }
 
 /// The page of the last byte of an access.

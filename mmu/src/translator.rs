@@ -101,6 +101,8 @@ pub struct Translator {
     context: Context,
     /// What each kind of access needs in the context.
     requirements: [Requirement; 3],
+    /// The same with each other privilege, as far as it was asked for since the context changed.
+    others: [Option<[Requirement; 3]>; 3],
     notes: Notes,
     log: Option<PageModificationLog>,
 }
@@ -116,7 +118,7 @@ impl Translator {
         let mut tlb = Tlb::new(geometry)?;
         tlb.select(&context);
         let (requirements, notes) = (requirements(&context), Notes::default());
-        Ok(Self { tlb, context, requirements, notes, log: None })
+        Ok(Self { tlb, context, requirements, others: [None; 3], notes, log: None })
     }
 
     /// The current context.
@@ -131,16 +133,23 @@ impl Translator {
         if context == self.context {
             return Selected::AsBefore;
         }
+        if context == (Context { privilege: context.privilege, ..self.context }) {
+            self.set_privilege(context.privilege);
+            return Selected::AsBefore;
+        }
         self.context = context;
         self.requirements = requirements(&context);
+        self.others = [None; 3];
         self.tlb.select(&context)
     }
 
     /// Changes the privilege of the accesses, and nothing else of the context.
     pub fn set_privilege(&mut self, privilege: Privilege) {
         if privilege != self.context.privilege {
+            self.others[self.context.privilege as usize] = Some(self.requirements);
             self.context.privilege = privilege;
-            self.requirements = requirements(&self.context);
+            let context = &self.context;
+            self.requirements = *self.others[privilege as usize].get_or_insert_with(|| requirements(context));
         }
     }
 
@@ -167,6 +176,12 @@ impl Translator {
     #[must_use]
     pub const fn requirement(&self, kind: AccessKind) -> Requirement {
         self.requirements[kind as usize]
+    }
+
+    /// What accesses need in the current context, by kind.
+    #[inline(always)]
+    pub(crate) const fn requirements(&self) -> &[Requirement; 3] {
+        &self.requirements
     }
 
     /// Removes what `invalidation` covers.
@@ -255,8 +270,7 @@ impl Translator {
         log: &mut L,
         watcher: &mut W,
     ) -> Result<Found, Fault> {
-        let reach = self.tlb.reach();
-        self.tlb.drop_current(address);
+        let reach = self.tlb.drop_current(address);
         watcher.forgotten(address, reach);
         self.walk(ram, address, kind, log, watcher)
     }
@@ -323,9 +337,7 @@ impl Translator {
         invalidation: Invalidation,
         watcher: &mut W,
     ) -> Dropped {
-        let reach = |address| self.tlb.invalidation_reach(address);
-        let reach = invalidation.address().map_or(PageSize::Size4K, reach);
-        let dropped = self.tlb.invalidate(invalidation);
+        let (dropped, reach) = self.tlb.invalidate_reaching(invalidation);
         watcher.invalidated(invalidation, reach);
         dropped
     }

@@ -6,6 +6,9 @@
 //! - [`field`]: VMCS fields and the structure of their encodings (27.11.2, appendix B);
 //! - [`vmcs`]: the fields of one VMCS as the processor holds them, and its region in memory (27.1, 27.2);
 //! - [`controls`]: the seven words of VM-execution, VM-exit and VM-entry controls (27.6 to 27.8);
+//! - [`entry_rules`]: the checks of VM entry, one rule a row (chapter 29);
+//! - [`sample`]: valid VM entries to start from;
+//! - [`error_number`]: VM-instruction errors (33.4);
 //! - [`exit_reason`]: basic exit reasons and what each VM exit writes (appendix C, chapter 30);
 //! - [`capability`]: the VMX capability MSRs and the settings of controls that they allow (appendix A);
 //! - [`capabilities`]: the values of those MSRs on one processor.
@@ -19,14 +22,16 @@ pub mod capability;
 #[cfg(test)]
 mod cases;
 pub mod controls;
+pub mod entry_rules;
+pub mod error_number;
 pub mod exit;
 pub mod exit_reason;
 pub mod field;
-pub mod instruction_error;
 pub mod instruction_information;
 pub mod intercept;
 pub mod operation;
 pub mod physical;
+pub mod sample;
 mod standing;
 mod table;
 pub mod transition;

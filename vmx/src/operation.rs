@@ -8,8 +8,9 @@ mod begin;
 mod pointer;
 
 use crate::capabilities::Capabilities;
+use crate::entry_rules::AcceptedEntry;
+use crate::error_number::InstructionError;
 use crate::field::{Encoding, FieldType};
-use crate::instruction_error::InstructionError;
 use crate::physical;
 use crate::vmcs::{LAUNCH_STATE_AT, LaunchState, REGION_SIZE, Vmcs, VmcsType};
 use isa::state::State;
@@ -17,6 +18,7 @@ use isa::system::{Interruptibility, VmxOutcome, VmxRequest};
 use mmu::Ram;
 use std::rc::Rc;
 
+pub use crate::entry_rules::EntryInstruction;
 pub use begin::Begin;
 
 /// Where a logical processor is with VMX (SDM 26.3).
@@ -29,15 +31,6 @@ pub enum Mode {
     Root,
     /// In VMX non-root operation.
     NonRoot,
-}
-
-/// VMLAUNCH or VMRESUME.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum EntryInstruction {
-    /// VMLAUNCH.
-    Vmlaunch,
-    /// VMRESUME.
-    Vmresume,
 }
 
 /// What became of a request.
@@ -65,6 +58,8 @@ pub struct Current {
     pub pointer: u64,
     /// Its fields.
     pub vmcs: Vmcs,
+    /// What the last VM entry with it has shown.
+    pub accepted: AcceptedEntry,
 }
 
 /// What a logical processor has of VMX.
@@ -243,9 +238,9 @@ impl Vmx {
         let vmcs = Vmcs::from_region(&region);
         let is_ours = vmcs.revision_identifier() == self.capabilities.basic().revision_identifier();
         if !is_ours || vmcs.vmcs_type() == VmcsType::Shadow {
-            return self.failed(InstructionError::VmptrldWrongRevision);
+            return self.failed(InstructionError::VmptrldIncorrectRevisionIdentifier);
         }
-        self.current = Some(Box::new(Current { pointer, vmcs }));
+        self.current = Some(Box::new(Current { pointer, vmcs, accepted: AcceptedEntry::none() }));
         Answer::SUCCEED
     }
 
@@ -257,7 +252,7 @@ impl Vmx {
 
     fn vmread(&mut self, encoding: u64) -> Answer {
         let Some(encoding) = self.field(encoding) else {
-            return self.failed(InstructionError::UnsupportedComponent);
+            return self.failed(InstructionError::UnsupportedVmcsComponent);
         };
         match &self.current {
             Some(current) => Answer::Done(VmxOutcome::Value(current.vmcs.read(encoding))),
@@ -267,11 +262,11 @@ impl Vmx {
 
     fn vmwrite(&mut self, encoding: u64, value: u64) -> Answer {
         let Some(encoding) = self.field(encoding) else {
-            return self.failed(InstructionError::UnsupportedComponent);
+            return self.failed(InstructionError::UnsupportedVmcsComponent);
         };
         let read_only = encoding.field_type() == FieldType::ExitInformation;
         if read_only && !self.capabilities.misc().exit_information_writable() {
-            return self.failed(InstructionError::ReadOnlyComponent);
+            return self.failed(InstructionError::ReadOnlyVmcsComponent);
         }
         match &mut self.current {
             Some(current) => {
@@ -293,10 +288,10 @@ impl Vmx {
         }
         match (instruction, current.vmcs.launch_state()) {
             (EntryInstruction::Vmlaunch, LaunchState::Launched) => {
-                self.failed(InstructionError::VmlaunchNotClear)
+                self.failed(InstructionError::VmlaunchNonClearVmcs)
             }
             (EntryInstruction::Vmresume, LaunchState::Clear) => {
-                self.failed(InstructionError::VmresumeNotLaunched)
+                self.failed(InstructionError::VmresumeNonLaunchedVmcs)
             }
             _ => Answer::Enter(instruction),
         }

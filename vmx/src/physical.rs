@@ -1,6 +1,7 @@
 //! What the processor reads and writes at physical addresses by itself: VMCS regions, bitmaps, MSR areas, the
 //! virtual-APIC page. Where there is no RAM, reads give all ones and writes are lost, as on a bus that nobody answers.
 
+use crate::entry_rules::Memory;
 use isa::address::HostPhysicalAddress;
 use isa::width::Scalar;
 use mmu::Ram;
@@ -27,5 +28,15 @@ pub fn put(ram: &Ram, at: u64, bytes: &[u8]) {
 pub fn get(ram: &Ram, at: u64, bytes: &mut [u8]) {
     if ram.copy_out(HostPhysicalAddress(at), bytes).is_err() {
         bytes.fill(0xff);
+    }
+}
+
+impl Memory for Ram {
+    fn doubleword(&self, address: HostPhysicalAddress) -> u32 {
+        read(self, address.0)
+    }
+
+    fn quadword(&self, address: HostPhysicalAddress) -> u64 {
+        read(self, address.0)
     }
 }

@@ -159,7 +159,11 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         let Self { ram, translator, views, observations, .. } = self;
         let Access { kind, linear, .. } = access;
         if !OBSERVED {
-            return Ok(translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)?.translation);
+            let found = translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)?.translation;
+            if kind == AccessKind::Execute {
+                views.fetches.note(linear, found.guest_size);
+            }
+            return Ok(found);
         }
         if let Some(&translation) = translator.hinted(linear, kind) {
             observations.hit(Hit::L1, access, translation.host(linear));
@@ -172,7 +176,7 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     }
 
     #[inline]
-    fn fill(&mut self, address: LinearAddress, translation: &Translation) {
+    pub(super) fn fill(&mut self, address: LinearAddress, translation: &Translation) {
         if OBSERVED || self.noting == Noting::On {
             return;
         }

@@ -15,6 +15,7 @@ pub(super) use due::GuestControls;
 use super::report::ExitCount;
 use isa::system::Features;
 use std::collections::BTreeMap;
+use vmx::entry_rules::Violation;
 use vmx::exit_reason::BasicExitReason;
 
 /// What a logical processor keeps about its guest beside the VMCS.
@@ -32,8 +33,30 @@ pub(super) struct GuestRun {
     entered: u64,
     /// VM exits by reason.
     pub(super) exits: BTreeMap<BasicExitReason, ExitCount>,
-    /// VM entries that failed, by rule.
-    pub(super) entry_failures: BTreeMap<String, u64>,
+    /// VM entries that were refused, by the id of the rule.
+    pub(super) refusals: BTreeMap<&'static str, Refusals>,
+}
+
+/// VM entries that one rule has refused.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals {
+    /// How many.
+    pub(super) count: u64,
+    /// What the first of them violated: this rule, and all others.
+    pub(super) violations: Vec<Violation>,
+}
+
+impl GuestRun {
+    /// Takes note of a refused VM entry. `explain` lists everything that it violates.
+    fn note_refusal(&mut self, first: &Violation, explain: impl FnOnce() -> Vec<Violation>) {
+        let refusals = self.refusals.entry(first.rule.id).or_default();
+        refusals.count += 1;
+        if refusals.count == 1 {
+            refusals.violations = vec![first.clone()];
+            let others = explain().into_iter().filter(|other| other.rule.id != first.rule.id);
+            refusals.violations.extend(others);
+        }
+    }
 }
 
 /// The VMX-preemption timer, in its own ticks.

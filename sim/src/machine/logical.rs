@@ -50,7 +50,7 @@ impl Logical {
     /// Whether it waits with interrupts disabled, so that no device wakes it. (An NMI could, and so could another
     /// processor: no device here sends one unless an interrupt controller was told to.)
     pub(super) fn waits_for_good(&self) -> bool {
-        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0
+        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0 && !self.is_woken_by_vmx()
     }
 
     pub(super) fn now(&self) -> Time {
@@ -59,7 +59,8 @@ impl Logical {
 
     /// Lives until `until`, or until the machine is to look.
     pub(super) fn live(&mut self, code: &mut CodeCache<Core>, until: Time) {
-        while self.now() < until && !self.core.outside.has_stopped() {
+        self.core.outside.forget_seen();
+        while self.now() < until && !self.core.outside.look(self.now()).has_stopped {
             self.take_events(code);
             if self.activity() != Activity::Active {
                 self.rest(until);
@@ -77,14 +78,22 @@ impl Logical {
     }
 
     /// The next moment at which something may be due without an instruction.
-    pub(super) fn next_event(&self) -> Option<Time> {
-        [self.core.outside.next_event(), self.timer_deadline()].into_iter().flatten().min()
+    fn next_event(&mut self) -> Option<Time> {
+        let of_platform = self.core.outside.look(self.now()).next_event;
+        [of_platform, self.timer_deadline()].into_iter().flatten().min()
     }
 
     /// Delivers what is due before the next instruction.
     fn take_events(&mut self, code: &mut CodeCache<Core>) {
         self.follow_note();
-        while let Some(due) = pending::first(&self.pending(), &self.core.state) {
+        loop {
+            let mut pending = self.core.outside.look(self.now()).pending;
+            pending.debug_trap = !self.debug_trap.is_empty();
+            self.add_guest_events(&mut pending);
+            if pending.is_empty() {
+                return;
+            }
+            let Some(due) = pending::first(&pending, &self.core.state) else { return };
             self.take(due, code);
         }
     }
@@ -130,8 +139,8 @@ impl Logical {
         let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
-        let traps = self.core.state.flags.get() & Rflags::TF.bits() != 0;
-        let resumes = self.core.state.flags.get() & Rflags::RF.bits() != 0;
+        let traps = self.core.state.flags.rest() & Rflags::TF.bits() != 0;
+        let resumes = self.core.state.flags.rest() & Rflags::RF.bits() != 0;
         let monitored = self.is_monitored();
         let single = debug::must_step(&self.core.state) || !shadow.is_empty() || monitored;
         if single && !resumes && self.meets_breakpoint(code) {
@@ -272,7 +281,7 @@ impl Logical {
     fn try_send(&mut self, event: &Event, code: &mut CodeCache<Core>) -> Sent {
         self.note(event);
         loop {
-            self.core.select_context();
+            self.core.select_context_of_delivery();
             self.watch();
             match deliver(&mut self.core, event).map_err(|stop| *stop) {
                 Err(Stop::CodeWrite(page)) => {

@@ -147,10 +147,16 @@ impl Machine {
     fn length(&self) -> u64 {
         let rests = |logical: &Logical| logical.activity() != Activity::Active;
         if self.processors.iter().all(rests) {
-            let next = self.processors.iter().filter_map(Logical::next_event).min();
+            let next = self.next_event();
             return next.map_or(self.quantum, |next| next.since(self.time)).max(self.quantum);
         }
         if self.processors.len() == 1 { LONGEST_SLICE } else { self.quantum }
+    }
+
+    /// The next moment at which something may happen while all processors rest.
+    fn next_event(&self) -> Option<Time> {
+        let timers = self.processors.iter().filter_map(Logical::timer_deadline);
+        timers.chain(self.platform.borrow().next_event()).min()
     }
 
     /// Why the run is over, if it is.
@@ -164,7 +170,7 @@ impl Machine {
         if limit.is_some_and(|limit| self.instructions() >= limit) {
             return Some(StopReport::of(StopKind::Limit));
         }
-        let nothing_comes = self.processors.iter().all(|logical| logical.next_event().is_none());
+        let nothing_comes = self.next_event().is_none();
         let is_over = if nothing_comes { Logical::waits } else { Logical::waits_for_good };
         self.processors.iter().all(is_over).then(|| StopReport::of(StopKind::Halt))
     }
@@ -178,6 +184,15 @@ impl Machine {
             all.cycles += count.cycles;
         }
         exits
+    }
+
+    /// VM entries that were refused, by rule, of all processors.
+    fn entry_failures(&self) -> std::collections::BTreeMap<String, u64> {
+        let mut failures = std::collections::BTreeMap::new();
+        for (rule, refusals) in self.processors.iter().flat_map(|logical| &logical.guest.refusals) {
+            *failures.entry((*rule).to_owned()).or_default() += refusals.count;
+        }
+        failures
     }
 
     fn report(&self, stop: StopReport, seconds: f64) -> RunReport {
@@ -195,7 +210,7 @@ impl Machine {
             processors: self.processors.iter().map(|logical| logical.instructions).collect(),
             unmodelled,
             exits: self.exits(),
-            entry_failures: std::collections::BTreeMap::new(),
+            entry_failures: self.entry_failures(),
             tlb: TlbReport { entries },
         }
     }

@@ -47,6 +47,13 @@ pub(super) struct Pending {
     pub(super) controls: GuestControls,
 }
 
+impl Pending {
+    /// Whether nothing is there.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self { controls: self.controls, ..Self::default() }
+    }
+}
+
 /// One row: what, whether it is there, and what blocks it.
 struct Row {
     due: Due,

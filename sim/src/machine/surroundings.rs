@@ -32,12 +32,30 @@ pub(super) struct Surroundings {
     /// IA32_TSC_ADJUST.
     adjust: u64,
     random: u64,
-    /// The I/O breakpoints that have been met.
-    breakpoints: Dr6,
     /// What the processor has of VMX, if it has it.
     pub(super) vmx: Option<Box<Vmx>>,
     /// What VMX asks the processor to do before its next instruction.
     pub(super) leaves: Option<Leave>,
+    /// The I/O breakpoints that have been met.
+    breakpoints: Dr6,
+    /// What was seen of the platform; `None` after anything that may have changed it.
+    seen: Option<Seen>,
+}
+
+/// What the platform has for a processor until something is touched or its next event comes.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) pending: Pending,
+    /// The next moment at which the platform changes by itself.
+    pub(super) next_event: Option<Time>,
+    /// Whether the guest has ended the run.
+    pub(super) has_stopped: bool,
+}
+
+impl Seen {
+    fn is_current(&self, now: Time) -> bool {
+        self.next_event.is_none_or(|next| now < next)
+    }
 }
 
 const TIME_STAMP_COUNTER: u32 = 0x10;
@@ -60,8 +78,19 @@ impl Surroundings {
     ) -> Self {
         let random = seed ^ u64::from(number.0) << 32;
         let (platform, model) = (Rc::clone(platform), Rc::clone(model));
-        let (clock, breakpoints, vmx, leaves) = (Clock::default(), Dr6::empty(), None, None);
-        Self { number, platform, model, clock, offset: 0, adjust: 0, random, breakpoints, vmx, leaves }
+        Self {
+            number,
+            platform,
+            model,
+            clock: Clock::default(),
+            offset: 0,
+            adjust: 0,
+            random,
+            vmx: None,
+            leaves: None,
+            breakpoints: Dr6::empty(),
+            seen: None,
+        }
     }
 
     /// Gives the processor VMX.
@@ -72,6 +101,27 @@ impl Surroundings {
     /// The time-stamp counter as it is outside guests.
     pub(super) fn counter(&self, state: &State) -> u64 {
         self.clock.now(state).0.wrapping_add(self.offset)
+    }
+
+    /// The platform may have been touched by others.
+    pub(super) fn forget_seen(&mut self) {
+        self.seen = None;
+    }
+
+    /// What the platform has for this processor at `now`.
+    pub(super) fn look(&mut self, now: Time) -> Seen {
+        if let Some(seen) = self.seen.filter(|seen| seen.is_current(now)) {
+            return seen;
+        }
+        let pending = self.pending(now);
+        let platform = self.platform.borrow();
+        let (next_event, has_stopped) = (platform.next_event(), platform.stop().is_some());
+        *self.seen.insert(Seen { pending, next_event, has_stopped })
+    }
+
+    /// The next moment at which the platform changes by itself.
+    pub(super) fn next_event(&self) -> Option<Time> {
+        self.platform.borrow().next_event()
     }
 
     /// What waits for this processor at `now`.
@@ -88,34 +138,28 @@ impl Surroundings {
         }
     }
 
-    /// The next moment at which the platform changes by itself.
-    pub(super) fn next_event(&self) -> Option<Time> {
-        self.platform.borrow().next_event()
-    }
-
-    /// Whether the guest has ended the run.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.platform.borrow().stop().is_some()
-    }
-
     /// The processor acts on a signal.
-    pub(super) fn take<T>(&self, take: impl FnOnce(&mut Signals) -> T) -> Option<T> {
+    pub(super) fn take<T>(&mut self, take: impl FnOnce(&mut Signals) -> T) -> Option<T> {
+        self.seen = None;
         self.platform.borrow_mut().signals_mut(self.number).map(take)
     }
 
     /// The vector of the interrupt that the processor takes.
-    pub(super) fn acknowledge(&self) -> u8 {
+    pub(super) fn acknowledge(&mut self) -> u8 {
+        self.seen = None;
         self.platform.borrow_mut().acknowledge_interrupt(self.number)
     }
 
     /// INIT also reaches the local APIC.
-    pub(super) fn initialize(&self) {
+    pub(super) fn initialize(&mut self) {
+        self.seen = None;
         self.platform.borrow_mut().initialize_local_apic(self.number);
     }
 
     fn adjust_by(&mut self, difference: u64) {
         self.offset = self.offset.wrapping_add(difference);
         self.adjust = self.adjust.wrapping_add(difference);
+        self.seen = None;
         self.platform.borrow_mut().set_time_stamp_offset(self.number, self.offset);
     }
 
@@ -132,6 +176,7 @@ impl Surroundings {
     ) -> T {
         let now = self.clock.now(state);
         self.clock.interrupt(state);
+        self.seen = None;
         access(&mut self.platform.borrow_mut(), self.number, now)
     }
 }

@@ -60,7 +60,13 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
-        self.memory.probe(at, AccessKind::Execute).map_err(|fault| self.refused(fault))
+        let found = if OBSERVED {
+            // The access is made and reported when the instruction executes.
+            self.memory.probe(at, AccessKind::Execute)
+        } else {
+            self.memory.fetch(at).map(|window| window.host_physical)
+        };
+        found.map_err(|fault| self.refused(fault))
     }
 
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
@@ -83,31 +89,11 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(source) = self.memory.run(from, AccessKind::Read, count) else { return 0 };
-        let Ok(target) = self.memory.run(to, AccessKind::Write, source.length) else { return 0 };
-        // Copying upward onto itself repeats what is in front: what is read must not have been written in this run.
-        let distance = target.host_physical.0.wrapping_sub(source.host_physical.0);
-        let bytes = if distance == 0 { target.length } else { target.length.min(distance) };
-        let bytes = bytes - bytes % element;
-        match self.memory.ram().copy_within(source.host_physical, target.host_physical, bytes) {
-            Ok(()) => bytes,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.copy_run(from, to, count, element) }
     }
 
     fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(target) = self.memory.run(to, AccessKind::Write, count) else { return 0 };
-        let elements = target.length / S::BYTES as u64;
-        match self.memory.ram().fill(target.host_physical, pattern, elements) {
-            Ok(()) => elements * S::BYTES as u64,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.fill_run(to, count, pattern) }
     }
 
     fn read_as<S: Scalar>(

@@ -27,9 +27,14 @@ impl Write for Serial {
 
 /// A machine with 16-bit code at 0:7C00H.
 fn machine(code: &[u8], options: &MachineOptions) -> (Machine, Serial) {
+    machine_in(FlatMode::Real, code, options)
+}
+
+/// A machine with code at 7C00H.
+fn machine_in(mode: FlatMode, code: &[u8], options: &MachineOptions) -> (Machine, Serial) {
     let image = Image { name: "guest".to_owned(), bytes: code.to_vec() };
     let load_options = LoadOptions {
-        protocol: Protocol::Flat { address: START, mode: FlatMode::Real },
+        protocol: Protocol::Flat { address: START, mode },
         ..LoadOptions::new(options.memory_map().unwrap())
     };
     let serial = Serial::default();
@@ -131,4 +136,24 @@ fn the_timer_of_firmware_wakes_a_guest_that_programs_nothing() {
     // One tick was there from the start, the next comes at 18.2 Hz.
     assert_eq!(report.stop.code, Some(2), "{report:?}");
     assert!((54_000_000..56_000_000).contains(&report.cycles), "{report:?}");
+}
+
+#[test]
+fn a_fetch_sets_the_accessed_flag_of_its_page() {
+    let code = [
+        &[0xbc, 0x00, 0x70, 0, 0][..],                           // mov esp,7000h
+        &[0x0f, 0x20, 0xd8, 0x48, 0x8b, 0x00],                   // mov rax,cr3 / mov rax,[rax]
+        &[0x48, 0x25, 0x00, 0xf0, 0xff, 0xff, 0x48, 0x8b, 0x00], // and rax,-1000h / mov rax,[rax]
+        &[0x48, 0x25, 0x00, 0xf0, 0xff, 0xff],                   // and rax,-1000h: the page directory
+        &[0xc6, 0x04, 0x25, 0x00, 0x00, 0x00, 0x01, 0xc3],       // mov byte [1000000h],0c3h: ret
+        &[0x80, 0x60, 0x40, 0xdf],                               // and byte [rax+40h],~20h
+        &[0x0f, 0x01, 0x3c, 0x25, 0x00, 0x00, 0x00, 0x01],       // invlpg [1000000h]
+        &[0xbb, 0x00, 0x00, 0x00, 0x01, 0xff, 0xd3],             // mov ebx,1000000h / call rbx
+        &[0x8a, 0x40, 0x40, 0xe6, 0xf4],                         // mov al,[rax+40h] / out f4h,al
+    ]
+    .concat();
+    let (mut machine, _) = machine_in(FlatMode::Long, &code, &MachineOptions::default());
+    let report = machine.run(Some(1000), |_, _| Go::On);
+    // Large, dirty, accessed, writable, present.
+    assert_eq!((report.stop.kind, report.stop.code), (StopKind::DebugExit, Some(0xe3)));
 }

@@ -1,8 +1,8 @@
 //! What comes before an instruction of VMX reads an operand in memory.
 
 use super::{Mode, Vmx};
+use crate::error_number::InstructionError;
 use crate::exit_reason::BasicExitReason;
-use crate::instruction_error::InstructionError;
 use isa::mode::CodeSize;
 use isa::state::State;
 use isa::system::{VmxInstruction, VmxOutcome};
@@ -87,10 +87,10 @@ impl Vmx {
                 Some(VmxOutcome::FailInvalid)
             }
             VmxInstruction::Invept if !self.has_invept_type(operand) => {
-                Some(self.fail(InstructionError::InvalidOperandOfInveptOrInvvpid))
+                Some(self.fail(InstructionError::InvalidOperandToInveptInvvpid))
             }
             VmxInstruction::Invvpid if !self.has_invvpid_type(operand) => {
-                Some(self.fail(InstructionError::InvalidOperandOfInveptOrInvvpid))
+                Some(self.fail(InstructionError::InvalidOperandToInveptInvvpid))
             }
             _ => None,
         }

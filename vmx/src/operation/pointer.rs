@@ -1,7 +1,7 @@
 //! INVEPT and INVVPID: what their descriptors must be (SDM 33.3). What they remove is the business of whoever has the TLB.
 
 use super::{Answer, Vmx};
-use crate::instruction_error::InstructionError;
+use crate::error_number::InstructionError;
 use isa::state::State;
 use isa::system::is_canonical;
 
@@ -29,7 +29,7 @@ impl Vmx {
 
     pub(super) fn invept(&mut self, state: &State, kind: u64, [eptp, _]: [u64; 2]) -> Answer {
         if kind == 1 && !self.accepts_eptp(state.system.features.physical_address_width, eptp) {
-            return self.failed(InstructionError::InvalidOperandOfInveptOrInvvpid);
+            return self.failed(InstructionError::InvalidOperandToInveptInvvpid);
         }
         Answer::SUCCEED
     }
@@ -39,7 +39,7 @@ impl Vmx {
         let no_vpid = kind != 2 && low & 0xffff == 0;
         let not_canonical = kind == 0 && !is_canonical(address, state.current_linear_address_width());
         if reserved || no_vpid || not_canonical {
-            return self.failed(InstructionError::InvalidOperandOfInveptOrInvvpid);
+            return self.failed(InstructionError::InvalidOperandToInveptInvvpid);
         }
         Answer::SUCCEED
     }

@@ -97,7 +97,7 @@ pub(super) fn save_guest(state: &State, vmcs: &mut Vmcs) {
         let mut segment = state.segment(register);
         if register == SegmentRegister::Ss {
             let level = AccessRights::from_bits_retain(u32::from(state.system.cpl) << 5);
-            segment.rights = segment.rights - AccessRights::DPL | level;
+            segment.rights = (segment.rights - AccessRights::DPL) | level;
         }
         fields.write(vmcs, &segment);
     }

@@ -61,6 +61,12 @@ impl Logical {
         Some(Time(self.now().0.saturating_add(ends.saturating_sub(counter))))
     }
 
+    /// Whether the VMX-preemption timer or an external interrupt ends the waiting of a guest whatever RFLAGS.IF is.
+    pub(in crate::machine) fn is_woken_by_vmx(&self) -> bool {
+        let exits = |vmcs: &Vmcs| vmcs.pin_based().contains(Pin::EXTERNAL_INTERRUPT_EXITING);
+        self.guest.timer.is_some() || self.core.outside.guest().is_some_and(exits)
+    }
+
     /// Adds what is due because of the guest.
     pub(in crate::machine) fn add_guest_events(&self, pending: &mut Pending) {
         let Some(vmx) = &self.core.outside.vmx else { return };

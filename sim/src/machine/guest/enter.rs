@@ -1,18 +1,23 @@
 //! VM entry (SDM chapter 29).
 
 use crate::machine::logical::{Core, Logical};
+use isa::address::HostPhysicalAddress;
 use isa::engine::CodeCache;
 use isa::event::EventKind;
 use isa::flags::Rflags;
+use isa::segment::{AccessRights, SegmentRegister};
+use isa::state::State;
 use isa::system::debug::Dr6;
 use isa::system::{Activity, Interruptibility, VmxOutcome, msr};
 use mmu::Operation;
 use mmu::operation::{Entry, MsrLoads, Paging, VmxOperation};
+use std::rc::Rc;
 use vmx::controls::{PinBasedControls as Pin, SecondaryProcessorControls as Secondary};
+use vmx::entry_rules::{self, Limits, MsrLoad, ProcessorState, Refusal, Subject, Violation};
+use vmx::error_number::InstructionError;
 use vmx::exit_reason::BasicExitReason;
 use vmx::field::Encoding;
-use vmx::instruction_error::InstructionError;
-use vmx::operation::{EntryInstruction, Mode};
+use vmx::operation::{Current, EntryInstruction, Mode, Vmx};
 use vmx::transition::{self, Injected, MsrList};
 use vmx::vmcs::{LaunchState, Vmcs};
 
@@ -25,10 +30,58 @@ pub(super) enum Refused {
     Failure(BasicExitReason, u64),
 }
 
+impl Refused {
+    const fn by(violation: &Violation) -> Self {
+        match violation.refused_as {
+            Refusal::VmFailValid(error) => Self::Instruction(error),
+            Refusal::EntryFailure { reason, qualification } => Self::Failure(reason, qualification),
+            // The first checks have passed before.
+            _ => Self::Instruction(InstructionError::InvalidControlFields),
+        }
+    }
+}
+
 /// The qualification when PDPTEs cannot be loaded (29.8).
 const PDPTE: u64 = 2;
-/// IA32_EFER, whose load needs a flush of the TLB.
-const EFER: u32 = 0xc000_0080;
+
+/// An MSR area as it was before its first entry was loaded.
+struct Area<'a> {
+    address: u64,
+    entries: &'a [transition::MsrEntry],
+}
+
+impl Area<'_> {
+    fn entry(&self, address: u64) -> Option<&transition::MsrEntry> {
+        let number = usize::try_from(address.wrapping_sub(self.address) / 16).ok()?;
+        self.entries.get(number)
+    }
+}
+
+impl entry_rules::Memory for Area<'_> {
+    fn doubleword(&self, HostPhysicalAddress(address): HostPhysicalAddress) -> u32 {
+        let part = |entry: &transition::MsrEntry| if address & 4 == 0 { entry.index } else { entry.reserved };
+        self.entry(address).map_or(u32::MAX, part)
+    }
+
+    fn quadword(&self, HostPhysicalAddress(address): HostPhysicalAddress) -> u64 {
+        self.entry(address).map_or(u64::MAX, |entry| entry.value)
+    }
+}
+
+/// The processor as the rules of VM entry see it.
+fn processor(state: &State, vmx: Option<&Vmx>) -> ProcessorState {
+    let system = &state.system;
+    let pointer = vmx.and_then(Vmx::current).map(|current| HostPhysicalAddress(current.pointer));
+    ProcessorState {
+        cr0: system.cr0,
+        efer: system.efer,
+        virtual_8086: state.is_virtual_8086(),
+        long_code_segment: state.rights(SegmentRegister::Cs).contains(AccessRights::LONG),
+        cpl: system.cpl,
+        current_vmcs: pointer,
+        ..ProcessorState::in_64_bit_mode(Limits::of(&system.features))
+    }
+}
 
 impl Logical {
     /// VMLAUNCH or VMRESUME whose first checks have passed.
@@ -47,10 +100,10 @@ impl Logical {
 
     /// Checks everything, and loads the guest.
     fn try_enter(&mut self, instruction: EntryInstruction) -> Result<(), Refused> {
-        self.check_entry()?;
+        self.check_entry(instruction)?;
         let core = &mut self.core;
         let Some(vmx) = &mut core.outside.vmx else { return Ok(()) };
-        let capabilities = std::rc::Rc::clone(&vmx.capabilities);
+        let capabilities = Rc::clone(&vmx.capabilities);
         let Some(current) = vmx.current_mut() else { return Ok(()) };
         let features = core.state.system.features;
         self.guest.features = Some(features);
@@ -58,7 +111,7 @@ impl Logical {
         let operation = Operation::VmEntry(entry(&current.vmcs, &core.state));
         core.perform(&operation)
             .map_err(|_| Refused::Failure(BasicExitReason::VmEntryFailureInvalidGuestState, PDPTE))?;
-        self.load_msrs()?;
+        self.load_msrs(instruction)?;
         if let Some(vmx) = &mut self.core.outside.vmx {
             vmx.set_mode(Mode::NonRoot);
             if let Some(current) = vmx.current_mut()
@@ -71,23 +124,28 @@ impl Logical {
     }
 
     /// The VM-entry MSR-load area (29.4): the first entry that cannot be loaded ends the VM entry.
-    fn load_msrs(&mut self) -> Result<(), Refused> {
-        let Some(current) = self.core.outside.vmx.as_ref().and_then(|vmx| vmx.current()) else {
-            return Ok(());
-        };
-        let list = MsrList::loaded_on_entry(&current.vmcs);
-        if list.is_empty() {
+    fn load_msrs(&mut self, instruction: EntryInstruction) -> Result<(), Refused> {
+        let processor = processor(&self.core.state, self.core.outside.vmx.as_deref());
+        let Some(vmx) = &self.core.outside.vmx else { return Ok(()) };
+        let capabilities = Rc::clone(&vmx.capabilities);
+        let Some(current) = vmx.current() else { return Ok(()) };
+        if current.vmcs.read(Encoding::ENTRY_MSR_LOAD_COUNT) == 0 {
             return Ok(());
         }
+        let vmcs = current.vmcs.clone();
+        let list = MsrList::loaded_on_entry(&vmcs);
         let entries: Vec<_> = list.entries(self.core.memory.ram()).take(MOST_ENTRIES).collect();
-        for entry in entries {
-            let loads = transition::may_be_loaded(&entry)
-                && completes(msr::write(&mut self.core, entry.index, entry.value));
-            if !loads {
-                return Err(Refused::Failure(BasicExitReason::VmEntryFailureMsrLoading, entry.number + 1));
-            }
-        }
-        Ok(())
+        let memory = Area { address: vmcs.read(Encoding::ENTRY_MSR_LOAD_ADDR), entries: &entries };
+        let (capabilities, processor) = (&capabilities, &processor);
+        let subject = Subject { instruction, vmcs: &vmcs, capabilities, processor, memory: &memory };
+        let core = &mut self.core;
+        let outcome = entry_rules::load_msrs(&subject, |index, value| {
+            if completes(msr::write(core, index, value)) { MsrLoad::Loaded } else { MsrLoad::Faults }
+        });
+        outcome.map_err(|violation| {
+            self.guest.note_refusal(&violation, Vec::new);
+            Refused::by(&violation)
+        })
     }
 
     /// What follows when all state is loaded: timers, blocking, pending debug exceptions, and the injected event.
@@ -155,8 +213,30 @@ impl Logical {
     }
 
     /// The checks on the VMCS (29.2, 29.3.1).
-    fn check_entry(&mut self) -> Result<(), Refused> {
-        Ok(())
+    fn check_entry(&mut self, instruction: EntryInstruction) -> Result<(), Refused> {
+        let processor = processor(&self.core.state, self.core.outside.vmx.as_deref());
+        let Some(vmx) = &mut self.core.outside.vmx else { return Ok(()) };
+        let capabilities = Rc::clone(&vmx.capabilities);
+        let Some(current) = vmx.current_mut() else { return Ok(()) };
+        let Current { vmcs, accepted, .. } = current;
+        let subject = Subject {
+            instruction,
+            vmcs,
+            capabilities: &capabilities,
+            processor: &processor,
+            memory: self.core.memory.ram(),
+        };
+        match accepted.check(&subject) {
+            Ok(()) => {
+                vmcs.accept_changes();
+                Ok(())
+            }
+            Err(violation) => {
+                let refused = Refused::by(&violation);
+                self.guest.note_refusal(&violation, || entry_rules::explain(&subject));
+                Err(refused)
+            }
+        }
     }
 }
 
@@ -169,7 +249,7 @@ pub(super) fn completes<T>(outcome: Result<T, isa::cpu::Stopped>) -> bool {
 }
 
 /// What VM entry means for translation.
-fn entry(vmcs: &Vmcs, state: &isa::state::State) -> Entry {
+fn entry(vmcs: &Vmcs, state: &State) -> Entry {
     let secondary = vmcs.secondary_processor();
     let when = |control, field| secondary.contains(control).then(|| vmcs.read(field));
     let [a, b, c, d] =
@@ -184,7 +264,7 @@ fn entry(vmcs: &Vmcs, state: &isa::state::State) -> Entry {
 }
 
 /// The registers that translation depends on.
-pub(super) fn paging(state: &isa::state::State) -> Paging {
+pub(super) fn paging(state: &State) -> Paging {
     let system = &state.system;
     Paging { cr0: system.cr0.bits(), cr3: system.cr3, cr4: system.cr4.bits(), efer: system.efer.bits() }
 }

@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod change;
+mod counterexamples;
+mod msr_loading;
+mod soundness;
+mod table;
