@@ -14,6 +14,7 @@ use super::logical::{Core, Logical};
 use isa::address::AccessKind;
 use isa::engine::CodeCache;
 use isa::event::Exception;
+use isa::flags::Rflags;
 use isa::system::Interruptibility;
 use isa::system::debug::{self, Access, Dr6};
 use mmu::mmu::Noting;
@@ -23,6 +24,11 @@ impl Logical {
     pub(super) fn watch(&mut self) {
         let watches = debug::watches_data(&self.core.state.system);
         self.core.memory.note_accesses(if watches { Noting::On } else { Noting::Off });
+    }
+
+    /// Whether each instruction is followed by a trap.
+    pub(super) fn traps_steps(&self) -> bool {
+        self.core.state.flags.rest() & Rflags::TF.bits() != 0
     }
 
     /// A breakpoint at the instruction that comes next is a fault before it, except right behind a load of SS.

@@ -139,7 +139,7 @@ impl Logical {
         let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
-        let traps = self.core.state.flags.rest() & Rflags::TF.bits() != 0;
+        let traps = self.traps_steps();
         let resumes = self.core.state.flags.rest() & Rflags::RF.bits() != 0;
         let monitored = self.is_monitored();
         let single = debug::must_step(&self.core.state) || !shadow.is_empty() || monitored;
@@ -159,8 +159,12 @@ impl Logical {
         self.instructions += executed;
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
-            self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
+            let steps = if run.stop == Some(Stop::DoneWithNewFlags) { self.traps_steps() } else { traps };
+            self.debug_trap |= if steps { Dr6::BS } else { Dr6::empty() };
             self.gather();
+        }
+        if resumes && run.stop == Some(Stop::Iteration) {
+            self.core.state.flags.set(self.core.state.flags.get() | Rflags::RF.bits());
         }
         if let Some(stop) = &run.stop {
             self.stopped(stop, &run, code);
@@ -173,7 +177,7 @@ impl Logical {
     /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
-            Stop::Done | Stop::CodeWrite(_) => {}
+            Stop::Done | Stop::DoneWithNewFlags | Stop::Iteration | Stop::CodeWrite(_) => {}
             Stop::AfterTaskSwitch(exception) if exception.vector == Vector::Debug => {
                 self.debug_trap |= exception.debug_reasons();
             }

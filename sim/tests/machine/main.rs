@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod debugging;
+mod priority;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

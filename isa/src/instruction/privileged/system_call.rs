@@ -85,7 +85,7 @@ fn syscall<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     let cs = selector(star, 32) & !3;
     enter(state, cs, selector(star, 32).wrapping_add(8), AccessRights::LONG, 0);
     state.set_rip(lstar);
-    Err(Stop::Done.into())
+    Err(Stop::DoneWithNewFlags.into())
 }
 
 /// The flags that SYSRET takes from R11.
@@ -102,7 +102,7 @@ fn sysret<C: Cpu, T: Target>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> 
     let flags = state.slot(Slot::R11) & SYSRET_FLAGS;
     state.flags.set(flags);
     state.set_rip(target);
-    Err(Stop::Done.into())
+    Err(Stop::DoneWithNewFlags.into())
 }
 
 fn sysenter<C: Cpu>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
