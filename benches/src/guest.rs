@@ -52,8 +52,10 @@ fn image(guest: &Loop, options: &MachineOptions) -> Result<Loaded, Box<dyn Error
     let image = Image { name: guest.name.to_owned(), bytes };
     let protocol = Protocol::Flat { address: PROLOGUE, mode: FlatMode::Long };
     let mut loaded = load(&image, &LoadOptions { protocol, ..LoadOptions::new(options.memory_map()?) })?;
-    let Start::Long { cr3, code, .. } = &mut loaded.start else { return Err("no 64-bit start".into()) };
-    *cr3 = HostPhysicalAddress(TABLES);
+    let Start::Long { cr3: root, code, .. } = &mut loaded.start else {
+        return Err("no 64-bit start".into());
+    };
+    *root = HostPhysicalAddress(TABLES);
     let idt = idt(handler, code.selector);
     for (address, bytes) in [(IDT, idt), (TABLES, tables())] {
         loaded.pieces.push(Piece { address: HostPhysicalAddress(address), bytes, zeros: 0 });

@@ -43,9 +43,6 @@ pub enum Stop {
     /// The instruction has completed, RIP is at its successor, and the machine is to look at what it changed before it
     /// goes on.
     Done,
-    /// As [`Done`](Self::Done), of SYSCALL and SYSRET: whether a single step is trapped behind it is for the TF to say that it
-    /// has loaded.
-    DoneWithNewFlags,
     /// An iteration of a string instruction has completed, and others are to follow: RIP is still at the instruction.
     Iteration,
     /// The processor has switched tasks, and the exception is to be delivered in the new task, whose registers are all
@@ -63,7 +60,7 @@ impl Stop {
     /// Whether the instruction has completed, so that RIP is where execution goes on.
     #[must_use]
     pub const fn has_completed(&self) -> bool {
-        matches!(self, Self::Done | Self::DoneWithNewFlags | Self::Iteration | Self::AfterTaskSwitch(_))
+        matches!(self, Self::Done | Self::Iteration | Self::AfterTaskSwitch(_))
     }
 
     /// The stop as the machine is to see it: of a reference to a non-canonical address #GP(0) is left, and #XM is #UD
@@ -307,6 +304,34 @@ pub trait Cpu: Sized {
     /// #GP(0) of VMXON; a VM entry, for which the machine takes over.
     fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
         let _ = request;
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// MONITOR of the line at an address that has been read.
+    ///
+    /// # Errors
+    /// What the translation refuses.
+    fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
+        self.state_mut().system.monitored = Some(at);
+        Ok(())
+    }
+
+    /// PAUSE: the program waits for another processor.
+    fn pause(&mut self) {}
+
+    /// RSM in system-management mode: replaces the registers by what [`smm`](crate::system::smm) has saved.
+    ///
+    /// # Errors
+    /// #UD: the machine has no such mode.
+    fn resume(&mut self) -> Result<(), Stopped> {
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// VMCALL or VMMCALL outside VMX operation, answered in the registers by whoever stands in for a monitor.
+    ///
+    /// # Errors
+    /// #UD: nobody does.
+    fn hypercall(&mut self) -> Result<(), Stopped> {
         Err(Stop::INVALID_OPCODE.into())
     }
 

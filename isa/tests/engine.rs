@@ -10,7 +10,7 @@ use isa::decode;
 use isa::engine::CodeCache;
 use isa::event::Exception;
 use isa::flat::{FlatMachine, Observed};
-use isa::registers::Gpr::{self, Rax, Rbx, Rcx};
+use isa::registers::Gpr::{self, Rax, Rbx, Rcx, Rdx};
 use isa::state::{Slot, State};
 use processor::{DATA, END, Random, Values, assert_same, assert_same_run, cases, machine, run_model};
 use proptest::prelude::*;

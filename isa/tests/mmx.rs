@@ -105,7 +105,7 @@ fn registers_are_the_physical_x87_registers_which_become_valid_from_number_0() {
     let x87 = &mut machine.state.x87;
     x87.status = 0x2800 | 0x4700; // TOP is 5; the condition codes stay
     x87.tag = 0x20;
-    x87.st = core::array::from_fn(|number| (number as u128) << 64 | 0x0101 * (number as u128));
+    x87.st = core::array::from_fn(|number| ((number as u128) << 64) | (0x0101 * (number as u128)));
     assert_eq!(run(&mut machine).executed, 1);
     let x87 = &machine.state.x87;
     assert_eq!((x87.status, x87.tag), (0x4700, 0xff));
@@ -113,8 +113,8 @@ fn registers_are_the_physical_x87_registers_which_become_valid_from_number_0() {
     let old = |number: u128| (number + 3) % 8;
     for (number, content) in (0..).zip(x87.st) {
         let expected = match number {
-            1 => 0xffff << 64 | 0x0101 * (old(1) + old(2)),
-            _ => old(number) << 64 | 0x0101 * old(number),
+            1 => (0xffff << 64) | (0x0101 * (old(1) + old(2))),
+            _ => (old(number) << 64) | (0x0101 * old(number)),
         };
         assert_eq!(content, expected, "{number}");
     }

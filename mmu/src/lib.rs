@@ -66,5 +66,5 @@ pub use operation::Operation;
 pub use ram::Ram;
 pub use reference::{Cached, Dimension, Reference, ReferenceLog};
 pub use tlb::Geometry;
-pub use translation::{GuestPageSize, PageSize, Translation};
+pub use translation::{GuestPageSize, Line20, PageSize, Translation};
 pub use translator::Translator;

@@ -17,6 +17,7 @@ use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
+use crate::translation::Line20;
 use crate::translator::Translator;
 use crate::walk::PageModificationLog;
 use fetches::NotedFetches;
@@ -244,6 +245,14 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// Removes translations from the TLB and from everything derived from it.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
         self.translator.invalidate_watched(invalidation, &mut self.views)
+    }
+
+    /// Changes what becomes of bit 20 of physical addresses, and forgets every translation if it does.
+    pub fn set_line20(&mut self, line: Line20) {
+        if line != self.translator.line20() {
+            self.translator.set_line20(line);
+            self.invalidate(Invalidation::Vpids);
+        }
     }
 
     /// The page-modification log, and how far it is filled; `None` while the control "enable PML" is 0.

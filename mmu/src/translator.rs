@@ -10,7 +10,7 @@ use crate::tlb::{
     Dropped, Evicted, Geometry, GeometryError, Globals, Invalidation, Level, Lookup, Pcids, Selected,
     Structures, Tlb,
 };
-use crate::translation::{PageSize, Requirement, Translation};
+use crate::translation::{Line20, PageSize, Requirement, Translation};
 use crate::walk::{Fresh, Notes, PageModificationLog, Reliance};
 use isa::address::{AccessKind, LinearAddress};
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,7 @@ pub struct Translator {
     others: [Option<[Requirement; 3]>; 3],
     notes: Notes,
     log: Option<PageModificationLog>,
+    line20: Line20,
 }
 
 impl Translator {
@@ -118,7 +119,7 @@ impl Translator {
         let mut tlb = Tlb::new(geometry)?;
         tlb.select(&context);
         let (requirements, notes) = (requirements(&context), Notes::default());
-        Ok(Self { tlb, context, requirements, others: [None; 3], notes, log: None })
+        Ok(Self { tlb, context, requirements, others: [None; 3], notes, log: None, line20: Line20::Through })
     }
 
     /// The current context.
@@ -137,10 +138,11 @@ impl Translator {
             self.set_privilege(context.privilege);
             return Selected::AsBefore;
         }
+        let is_same_space = Space::of(&context) == Space::of(&self.context);
         self.context = context;
         self.requirements = requirements(&context);
         self.others = [None; 3];
-        self.tlb.select(&context)
+        if is_same_space { Selected::AsBefore } else { self.tlb.select(&context) }
     }
 
     /// Changes the privilege of the accesses, and nothing else of the context.
@@ -162,6 +164,17 @@ impl Translator {
     /// Changes the page-modification log. Only EPT with accessed and dirty flags writes to it (SDM 31.3.6).
     pub const fn set_page_modification_log(&mut self, log: Option<PageModificationLog>) {
         self.log = log;
+    }
+
+    /// What becomes of bit 20 of physical addresses.
+    #[must_use]
+    pub const fn line20(&self) -> Line20 {
+        self.line20
+    }
+
+    /// Changes what becomes of bit 20 of physical addresses; what is cached stays as it is.
+    pub(crate) const fn set_line20(&mut self, line: Line20) {
+        self.line20 = line;
     }
 
     /// What is cached.
@@ -295,7 +308,7 @@ impl Translator {
             Ok(translation)
         });
         let translation = match committed {
-            Ok(translation) => translation,
+            Ok(translation) => translation.behind(self.line20, address),
             Err(fault) => {
                 self.forget_faulting(address, &fault, watcher);
                 return Err(fault);

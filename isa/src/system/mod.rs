@@ -24,9 +24,10 @@ pub mod guard;
 mod intercept;
 pub mod io;
 pub mod msr;
+pub mod smm;
 mod vmx;
 
-pub use features::{Features, Offers, is_canonical};
+pub use features::{Behaviours, Features, Offers, is_canonical};
 pub use intercept::{Intercepted, Io, IoDirection, PortOperand, Repetition, StringIo, TableRegister};
 pub use vmx::{ControlRegisterView, VmxInstruction, VmxOutcome, VmxRequest};
 
@@ -149,6 +150,10 @@ pub struct System {
     pub monitored: Option<LinearAddress>,
     /// What VMX makes of CR0 and CR4.
     pub view: ControlRegisterView,
+    /// SMBASE: where the area of system-management mode is. The mode itself is blocking by SMI.
+    pub smbase: u32,
+    /// Whether the instruction that completed last is single-stepped by RFLAGS.TF as it left it; the machine clears it.
+    pub stepping: debug::Stepping,
     /// What the processor offers.
     pub features: Features,
 }
@@ -183,6 +188,8 @@ impl Default for System {
             msrs: msr::Stored::default(),
             monitored: None,
             view: ControlRegisterView::default(),
+            smbase: smm::SMBASE_RESET,
+            stepping: debug::Stepping::AsBefore,
             features: Features::default(),
         }
     }

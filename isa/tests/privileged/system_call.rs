@@ -38,7 +38,7 @@ fn syscall_enters_and_sysret_returns() {
     let mut machine = machine(Mode::Long, 3);
     let flags = 0x246 | 1 << 18;
     machine.state.flags.set(flags);
-    assert_eq!(machine.step(&[0x0f, 0x05]).stop, Some(Stop::DoneWithNewFlags));
+    assert_eq!(machine.step(&[0x0f, 0x05]).stop, Some(Stop::Done));
     assert_eq!(machine.state.rip(), TARGET);
     assert_eq!((machine.state.slot(Slot::Rcx), machine.state.slot(Slot::R11)), (CODE + 2, flags));
     assert_eq!(machine.state.flags.get(), flags & !0x700);
@@ -46,7 +46,7 @@ fn syscall_enters_and_sysret_returns() {
     // sysretq: VM and RF do not come back, bit 1 does.
     machine.state.set_slot(Slot::R11, u64::MAX);
     machine.state.set_slot(Slot::Rcx, 0x7000);
-    assert_eq!(machine.step(&[0x48, 0x0f, 0x07]).stop, Some(Stop::DoneWithNewFlags));
+    assert_eq!(machine.step(&[0x48, 0x0f, 0x07]).stop, Some(Stop::Done));
     assert_eq!((machine.state.rip(), machine.state.flags.get()), (0x7000, 0x3c_7fd7));
     assert_segments(&machine, 3, 0x33, 0xa09b, 0x2b);
 }
@@ -56,7 +56,7 @@ fn sysret_to_compatibility_mode_has_32_bits() {
     let mut machine = machine(Mode::Long, 0);
     machine.state.set_slot(Slot::R11, 0x202);
     machine.state.set_slot(Slot::Rcx, 0x1234_5678_0000_7000);
-    assert_eq!(machine.step(&[0x0f, 0x07]).stop, Some(Stop::DoneWithNewFlags));
+    assert_eq!(machine.step(&[0x0f, 0x07]).stop, Some(Stop::Done));
     assert_eq!(machine.state.rip(), 0x7000);
     assert_segments(&machine, 3, 0x23, 0xc09b, 0x2b);
 }

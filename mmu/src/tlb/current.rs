@@ -19,13 +19,8 @@ pub enum Selected {
 impl Tlb {
     /// Makes the tag of `context` the current one. Nothing is invalidated.
     pub fn select(&mut self, context: &Context) -> Selected {
-        let space = Space::of(context);
-        if space == self.space {
-            // Its tags are live: an invalidation that retires one gives it another.
-            return Selected::AsBefore;
-        }
         let losses = self.losses;
-        self.space = space;
+        self.space = Space::of(context);
         self.refresh_tags();
         if losses == self.losses { Selected::AsBefore } else { Selected::AfterLoss }
     }

@@ -13,10 +13,11 @@ pub(super) use around::Leave;
 pub(super) use due::GuestControls;
 
 use super::report::ExitCount;
-use isa::system::Features;
+use isa::system::{ControlRegisterView, Features};
 use std::collections::BTreeMap;
 use vmx::entry_rules::Violation;
 use vmx::exit_reason::BasicExitReason;
+use vmx::operation::Mode;
 
 /// What a logical processor keeps about its guest beside the VMCS.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(super) struct GuestRun {
     tpr_below_threshold: bool,
     /// What the processor offers outside the guest.
     features: Option<Features>,
+    /// VMX operation that system-management mode has suspended, and what it makes of control registers.
+    suspended: Option<(Mode, ControlRegisterView)>,
     /// When the last VM entry was made.
     entered: u64,
     /// VM exits by reason.

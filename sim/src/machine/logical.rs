@@ -6,18 +6,31 @@ use super::pending::{self, Due, Pending};
 use super::surroundings::Surroundings;
 use crate::processor::Processor;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use isa::cpu::Stop;
+use isa::address::HostPhysicalAddress;
+use isa::cpu::{Cpu as _, Stop};
 use isa::engine::{CodeCache, Run};
 use isa::event::{Event, EventKind, Exception, Vector};
 use isa::flags::Rflags;
+use isa::mode::CodeSize;
 use isa::segment::SegmentRegister;
-use isa::system::debug::{self, Dr6};
-use isa::system::{Activity, Interruptibility};
+use isa::state::Slot;
+use isa::system::debug::{self, Dr6, Stepping};
+use isa::system::{Activity, Interruptibility, smm};
 use isa::system::{Combined, combine, deliver};
+use mmu::ram::AccessError;
 use platform::Time;
 use std::collections::BTreeMap;
 
 pub(super) type Core = Processor<false, Surroundings>;
+
+/// What ends the wait of MWAIT beside an interrupt that is taken (SDM Vol. 2B, MWAIT).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// A store to what is monitored.
+    ForStore,
+    /// That, or an interrupt that is masked: ECX\[0\] was 1.
+    ForStoreOrMaskedInterrupt,
+}
 
 /// A logical processor.
 pub(super) struct Logical {
@@ -27,6 +40,8 @@ pub(super) struct Logical {
     pub(super) debug_trap: Dr6,
     pub(super) guest: GuestRun,
     pub(super) instructions: u64,
+    /// What an MWAIT waits for.
+    wait: Option<Wait>,
     /// Instructions that the engine does not model, and how often each was met.
     pub(super) unmodelled: BTreeMap<String, u64>,
 }
@@ -35,22 +50,65 @@ impl Logical {
     pub(super) fn new(core: Core) -> Self {
         let (history, unmodelled) = (History::default(), BTreeMap::new());
         let (debug_trap, guest) = (Dr6::empty(), GuestRun::default());
-        Self { core, history, debug_trap, guest, instructions: 0, unmodelled }
+        Self { core, history, debug_trap, guest, instructions: 0, wait: None, unmodelled }
     }
 
     pub(super) fn activity(&self) -> Activity {
         self.core.state.system.activity
     }
 
+    /// What it does, in words.
+    pub(super) fn mode(&self) -> &'static str {
+        let state = &self.core.state;
+        match self.activity() {
+            Activity::Halted => "halted",
+            Activity::Shutdown => "shut down",
+            Activity::WaitForSipi => "waiting for startup",
+            Activity::Active if state.is_real_address() => "real-address mode",
+            Activity::Active if state.is_virtual_8086() => "virtual-8086 mode",
+            Activity::Active if !state.is_ia32e() => "protected mode",
+            Activity::Active if state.code_size() == CodeSize::Bits64 => "64-bit mode",
+            Activity::Active => "compatibility mode",
+        }
+    }
+
+    /// Whether it executes nothing until an event comes.
+    pub(super) fn rests(&self) -> bool {
+        self.activity() != Activity::Active && !self.wait_is_over()
+    }
+
     /// Whether it executes nothing, and nothing waits that would wake it.
     pub(super) fn waits(&self) -> bool {
-        self.activity() != Activity::Active && pending::first(&self.pending(), &self.core.state).is_none()
+        self.rests() && pending::first(&self.pending(), &self.core.state).is_none()
+    }
+
+    /// Whether MWAIT waits no longer, though no event has been delivered.
+    fn wait_is_over(&self) -> bool {
+        let masked = || self.pending().external;
+        self.wait.is_some_and(|wait| {
+            !self.core.outside.monitors() || wait == Wait::ForStoreOrMaskedInterrupt && masked()
+        })
+    }
+
+    /// Goes on after MWAIT when its wait is over.
+    fn end_wait(&mut self) {
+        if self.wait_is_over() && self.activity() == Activity::Halted {
+            self.core.state.system.activity = Activity::Active;
+        }
+        if self.wait.is_some() && self.activity() != Activity::Halted {
+            self.wait = None;
+            self.core.state.system.monitored = None;
+            self.core.outside.stop_monitoring();
+        }
     }
 
     /// Whether it waits with interrupts disabled, so that no device wakes it. (An NMI could, and so could another
     /// processor: no device here sends one unless an interrupt controller was told to.)
     pub(super) fn waits_for_good(&self) -> bool {
-        self.waits() && self.core.state.flags.get() & Rflags::IF.bits() == 0 && !self.is_woken_by_vmx()
+        self.waits()
+            && self.wait.is_none()
+            && self.core.state.flags.get() & Rflags::IF.bits() == 0
+            && !self.is_woken_by_vmx()
     }
 
     pub(super) fn now(&self) -> Time {
@@ -62,11 +120,15 @@ impl Logical {
         self.core.outside.forget_seen();
         while self.now() < until && !self.core.outside.look(self.now()).has_stopped {
             self.take_events(code);
+            self.end_wait();
             if self.activity() != Activity::Active {
                 self.rest(until);
                 return;
             }
             self.run(code, until);
+            if self.core.outside.takes_pause() {
+                self.rest(until);
+            }
         }
     }
 
@@ -86,6 +148,9 @@ impl Logical {
     /// Delivers what is due before the next instruction.
     fn take_events(&mut self, code: &mut CodeCache<Core>) {
         self.follow_note();
+        if self.guest_is_suspended() {
+            self.resume_vmx();
+        }
         loop {
             let mut pending = self.core.outside.look(self.now()).pending;
             pending.debug_trap = !self.debug_trap.is_empty();
@@ -102,6 +167,8 @@ impl Logical {
         let mut pending = self.core.outside.pending(self.now());
         pending.debug_trap = !self.debug_trap.is_empty();
         self.add_guest_events(&mut pending);
+        // A debug exception that is due is not part of the state that an SMI saves: it comes first.
+        pending.system_management &= !pending.debug_trap;
         pending
     }
 
@@ -115,6 +182,7 @@ impl Logical {
             | Due::PreemptionTimer
             | Due::NmiWindow
             | Due::InterruptWindow => {}
+            Due::SystemManagement => self.manage_system(code),
             Due::Init => self.initialize(),
             Due::Startup => self.start_up(),
             Due::DebugTrap => {
@@ -134,8 +202,27 @@ impl Logical {
         }
     }
 
+    /// SMI: saves the state and begins the handler. Where there is no RAM nothing is saved.
+    fn manage_system(&mut self, code: &mut CodeCache<Core>) {
+        self.core.outside.take(|signals| signals.smi = false);
+        let system = &mut self.core.state.system;
+        if self.wait.is_some() {
+            // An SMI ends the wait of MWAIT for good.
+            system.activity = Activity::Active;
+        }
+        let at = HostPhysicalAddress(u64::from(system.smbase) + smm::IMAGE);
+        let image = smm::image(&self.core.state);
+        while let Err(AccessError::CodePage { page }) = self.core.memory.ram().copy_in(at, &image) {
+            code.drop_page(page);
+            self.core.code_dropped(page);
+        }
+        self.suspend_vmx();
+        self.core.enter_system_management();
+    }
+
     /// Runs instructions, one at a time where something must be looked at after each.
     fn run(&mut self, code: &mut CodeCache<Core>, until: Time) {
+        self.core.memory.set_line20(self.core.outside.line20());
         let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
@@ -159,8 +246,11 @@ impl Logical {
         self.instructions += executed;
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
-            let steps = if run.stop == Some(Stop::DoneWithNewFlags) { self.traps_steps() } else { traps };
-            self.debug_trap |= if steps { Dr6::BS } else { Dr6::empty() };
+            let traps = match core::mem::take(&mut self.core.state.system.stepping) {
+                Stepping::AsBefore => traps,
+                Stepping::AsAfter => self.traps_steps(),
+            };
+            self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
             self.gather();
         }
         if resumes && run.stop == Some(Stop::Iteration) {
@@ -177,7 +267,7 @@ impl Logical {
     /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
-            Stop::Done | Stop::DoneWithNewFlags | Stop::Iteration | Stop::CodeWrite(_) => {}
+            Stop::Done | Stop::Iteration | Stop::CodeWrite(_) => {}
             Stop::AfterTaskSwitch(exception) if exception.vector == Vector::Debug => {
                 self.debug_trap |= exception.debug_reasons();
             }
@@ -192,11 +282,20 @@ impl Logical {
             }
             Stop::Wait => {
                 self.core.state.set_rip(run.next_rip);
-                let waits = self.core.state.system.monitored.is_some();
-                self.core.state.system.activity = if waits { Activity::Halted } else { Activity::Active };
+                self.wait_for_store();
             }
             Stop::Machine => self.transition(run, code),
             Stop::SystemCall | Stop::Unmodelled => self.unmodelled(code),
+        }
+    }
+
+    /// MWAIT: without a monitored line it does not wait.
+    fn wait_for_store(&mut self) {
+        let state = &mut self.core.state;
+        if state.system.monitored.is_some() && self.core.outside.monitors() {
+            let masked = state.get::<u32>(Slot::Rcx) & 1 != 0;
+            self.wait = Some(if masked { Wait::ForStoreOrMaskedInterrupt } else { Wait::ForStore });
+            state.system.activity = Activity::Halted;
         }
     }
 
@@ -291,7 +390,7 @@ impl Logical {
                 Err(Stop::CodeWrite(page)) => {
                     // The stack shares a page with code: that is decoded again when it runs.
                     code.drop_page(page);
-                    self.core.memory.unmark_code(page);
+                    self.core.code_dropped(page);
                     continue;
                 }
                 Err(Stop::Machine) => {

@@ -10,6 +10,8 @@ use isa::system::{Activity, Interruptibility};
 pub(super) enum Due {
     /// The virtual task priority is below the threshold after a VM entry.
     TprThreshold,
+    /// SMI.
+    SystemManagement,
     /// INIT.
     Init,
     /// A startup IPI.
@@ -33,6 +35,7 @@ pub(super) enum Due {
 /// What is there, whether or not it is blocked.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Pending {
+    pub(super) system_management: bool,
     pub(super) init: bool,
     pub(super) startup: bool,
     pub(super) debug_trap: bool,
@@ -62,11 +65,16 @@ struct Row {
 }
 
 /// In the order of priority (SDM Vol. 3A, table 7-2; Vol. 3C, 28.2, 29.7).
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     Row {
         due: Due::TprThreshold,
         is_there: |pending| pending.tpr_threshold,
         is_blocked: |_, state| is_away(state),
+    },
+    Row {
+        due: Due::SystemManagement,
+        is_there: |pending| pending.system_management,
+        is_blocked: |_, state| blocks_system_management(state),
     },
     Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: blocks_init },
     Row {
@@ -103,11 +111,22 @@ pub(super) fn first(pending: &Pending, state: &State) -> Option<Due> {
 
 /// VMX root operation blocks INIT; a guest that waits for a startup IPI does, too (SDM 26.8, 29.7.2).
 fn blocks_init(controls: &GuestControls, state: &State) -> bool {
-    controls.is_root || controls.is_guest && waits_for_startup(state)
+    in_system_management(state) || controls.is_root || controls.is_guest && waits_for_startup(state)
 }
 
 fn waits_for_startup(state: &State) -> bool {
     state.system.activity == Activity::WaitForSipi
+}
+
+/// INIT waits for RSM (SDM Vol. 3C, 34.3).
+fn in_system_management(state: &State) -> bool {
+    state.system.interruptibility.contains(Interruptibility::SMI)
+}
+
+/// An SMI also waits for the end of what shields one instruction, so that RSM has not to bring that back.
+fn blocks_system_management(state: &State) -> bool {
+    let blocking = Interruptibility::SMI | Interruptibility::MOV_SS | Interruptibility::STI;
+    waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
 }
 
 /// Whether the processor does not take NMIs and interrupts at all.
@@ -119,9 +138,10 @@ fn after_stack_load(_: &GuestControls, state: &State) -> bool {
     is_away(state) || state.system.interruptibility.contains(Interruptibility::MOV_SS)
 }
 
-/// A shutdown ends with an NMI; blocking by STI does not hold one back. Virtual NMIs leave NMIs alone.
+/// A shutdown ends with an NMI. Virtual NMIs leave NMIs alone. Blocking by STI holds one back as well, which the manual
+/// leaves to the processor: a program that says STI and HLT is then not woken between the two.
 fn blocks_non_maskable(controls: &GuestControls, state: &State) -> bool {
-    let mut blocking = Interruptibility::NMI | Interruptibility::MOV_SS;
+    let mut blocking = Interruptibility::NMI | Interruptibility::MOV_SS | Interruptibility::STI;
     if controls.virtual_nmis {
         blocking -= Interruptibility::NMI;
     }
@@ -160,6 +180,7 @@ mod tests {
     const NOTHING: GuestControls =
         GuestControls { is_root: false, is_guest: false, external_exits: false, virtual_nmis: false };
     const ALL: Pending = Pending {
+        system_management: true,
         init: true,
         startup: true,
         debug_trap: true,
@@ -181,6 +202,7 @@ mod tests {
             order.push(due);
             match due {
                 Due::TprThreshold => pending.tpr_threshold = false,
+                Due::SystemManagement => pending.system_management = false,
                 Due::Init => pending.init = false,
                 Due::Startup => pending.startup = false,
                 Due::MonitorTrap => pending.monitor_trap = false,
@@ -194,6 +216,7 @@ mod tests {
         }
         let expected = [
             Due::TprThreshold,
+            Due::SystemManagement,
             Due::Init,
             Due::MonitorTrap,
             Due::DebugTrap,
@@ -217,13 +240,16 @@ mod tests {
                 one(Pending { debug_trap: true, ..Pending::default() }),
                 one(Pending { non_maskable: true, ..Pending::default() }),
                 one(Pending { external: true, ..Pending::default() }),
+                one(Pending { system_management: true, ..Pending::default() }),
+                one(Pending { init: true, ..Pending::default() }),
             ]
         };
-        assert_eq!(after(Interruptibility::empty(), 0x202), [true, true, true]);
-        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false]);
-        assert_eq!(after(Interruptibility::STI, 0x202), [true, true, false]);
-        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false]);
-        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true]);
+        assert_eq!(after(Interruptibility::empty(), 0x202), [true; 5]);
+        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false, true, true]);
+        assert_eq!(after(Interruptibility::STI, 0x202), [true, false, false, false, true]);
+        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false, false, true]);
+        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true, true, true]);
+        assert_eq!(after(Interruptibility::SMI, 0x202), [true, true, true, false, false]);
     }
 
     #[test]
@@ -240,7 +266,7 @@ mod tests {
     fn a_shutdown_ends_with_init_or_an_nmi() {
         let mut state = ready();
         state.system.activity = Activity::Shutdown;
-        let waits = Pending { init: false, timer: false, nmi_window: false, ..ALL };
+        let waits = Pending { init: false, system_management: false, timer: false, nmi_window: false, ..ALL };
         assert_eq!(first(&waits, &state), Some(Due::NonMaskable));
         assert_eq!(first(&Pending { non_maskable: false, ..waits }, &state), None);
     }

@@ -47,6 +47,7 @@ impl Logical {
         system.features = features;
         system.cr0 |= kept.system.cr0 & (Cr0::CD | Cr0::NW);
         system.msrs = kept.system.msrs;
+        system.smbase = kept.system.smbase;
         system.tsc_aux = kept.system.tsc_aux;
         system.system_call = kept.system.system_call;
         self.clear_registers();

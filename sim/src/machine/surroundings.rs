@@ -2,6 +2,9 @@
 
 use super::clock::Clock;
 use super::guest::Leave;
+use super::hypercall::{self, Hypercalls};
+use super::monitor::Monitors;
+use super::options::MachineOptions;
 use super::pending::Pending;
 use crate::cpuid::{Dynamic, Model};
 use crate::processor::Outside;
@@ -12,8 +15,9 @@ use isa::mode::CodeSize;
 use isa::state::State;
 use isa::system::debug::{self, Dr6};
 use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
+use mmu::Line20;
 use mmu::Ram;
-use platform::{Platform, ProcessorIndex, Signals, Time};
+use platform::{A20, Platform, ProcessorIndex, Signals, Time};
 use std::cell::RefCell;
 use std::rc::Rc;
 use vmx::capabilities::Capabilities;
@@ -26,6 +30,10 @@ pub(super) struct Surroundings {
     pub(super) number: ProcessorIndex,
     platform: Rc<RefCell<Platform>>,
     model: Rc<Model>,
+    hypercalls: Hypercalls,
+    monitors: Rc<Monitors>,
+    /// The program waits for another processor, and does not mind if its turn ends.
+    yields: bool,
     pub(super) clock: Clock,
     /// How far the time-stamp counter is ahead of the clock.
     offset: u64,
@@ -58,6 +66,14 @@ impl Seen {
     }
 }
 
+/// What all processors share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) platform: Rc<RefCell<Platform>>,
+    pub(super) model: Rc<Model>,
+    pub(super) monitors: Rc<Monitors>,
+}
+
 const TIME_STAMP_COUNTER: u32 = 0x10;
 const TSC_ADJUST: u32 = 0x3b;
 /// The capability MSRs of VMX.
@@ -70,22 +86,19 @@ const APIC_ENABLE: u64 = 1 << 11;
 const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Surroundings {
-    pub(super) fn new(
-        number: ProcessorIndex,
-        platform: &Rc<RefCell<Platform>>,
-        model: &Rc<Model>,
-        seed: u64,
-    ) -> Self {
-        let random = seed ^ u64::from(number.0) << 32;
-        let (platform, model) = (Rc::clone(platform), Rc::clone(model));
+    pub(super) fn new(number: ProcessorIndex, shared: &Shared, options: &MachineOptions) -> Self {
+        let Shared { platform, model, monitors } = shared.clone();
         Self {
             number,
             platform,
             model,
+            hypercalls: options.hypercalls,
+            monitors,
+            yields: false,
             clock: Clock::default(),
             offset: 0,
             adjust: 0,
-            random,
+            random: options.seed ^ u64::from(number.0) << 32,
             vmx: None,
             leaves: None,
             breakpoints: Dr6::empty(),
@@ -119,9 +132,19 @@ impl Surroundings {
         *self.seen.insert(Seen { pending, next_event, has_stopped })
     }
 
-    /// The next moment at which the platform changes by itself.
-    pub(super) fn next_event(&self) -> Option<Time> {
-        self.platform.borrow().next_event()
+    /// Whether it monitors something that nobody has written.
+    pub(super) fn monitors(&self) -> bool {
+        self.monitors.is_armed(self.number.0)
+    }
+
+    /// It monitors nothing any more.
+    pub(super) fn stop_monitoring(&self) {
+        self.monitors.arm(self.number.0, None);
+    }
+
+    /// Whether the program has given its turn away, forgetting it.
+    pub(super) fn takes_pause(&mut self) -> bool {
+        core::mem::take(&mut self.yields)
     }
 
     /// What waits for this processor at `now`.
@@ -130,11 +153,20 @@ impl Surroundings {
         platform.advance(now);
         let signals = platform.signals(self.number);
         Pending {
+            system_management: signals.smi,
             init: signals.init,
             startup: signals.start_up.is_some(),
             non_maskable: signals.nmi,
             external: platform.pending_interrupt(self.number).is_some(),
             ..Pending::default()
+        }
+    }
+
+    /// What becomes of bit 20 of physical addresses.
+    pub(super) fn line20(&self) -> Line20 {
+        match self.platform.borrow().a20() {
+            A20::Enabled => Line20::Through,
+            A20::Masked => Line20::Held,
         }
     }
 
@@ -255,7 +287,36 @@ impl Outside for Surroundings {
             xcr0: state.system.xcr0,
             in_64_bit_mode: state.code_size() == CodeSize::Bits64,
         };
-        Ok(self.model.cpuid(leaf, subleaf, &dynamic))
+        let answer = self.model.cpuid(leaf, subleaf, &dynamic);
+        Ok(match self.hypercalls {
+            Hypercalls::None => answer,
+            Hypercalls::Kvm => hypercall::cpuid(leaf, answer),
+        })
+    }
+
+    fn monitor(&mut self, page: Option<HostPhysicalAddress>) {
+        self.monitors.arm(self.number.0, page);
+    }
+
+    fn page_written(&mut self, page: HostPhysicalAddress) {
+        self.monitors.written(page);
+    }
+
+    /// A processor that is alone has nobody to wait for.
+    fn pause(&mut self, state: &mut State) {
+        if self.platform.borrow().options().processors > 1 {
+            self.yields = true;
+            self.clock.interrupt(state);
+        }
+    }
+
+    fn hypercall(&mut self, state: &mut State) -> Result<(), Stopped> {
+        if self.hypercalls == Hypercalls::None {
+            return Err(Stop::INVALID_OPCODE.into());
+        }
+        let now = self.clock.now(state);
+        hypercall::answer(state, &mut self.platform.borrow_mut(), self.number, now);
+        Ok(())
     }
 
     fn time_stamp_counter(&mut self, state: &State) -> Result<u64, Stopped> {

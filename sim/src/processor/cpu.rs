@@ -86,6 +86,7 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
 
     fn code_dropped(&mut self, page: HostPhysicalAddress) {
         self.memory.unmark_code(page);
+        self.outside.page_written(page);
     }
 
     fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
@@ -167,6 +168,32 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
 
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
         self.change(change)
+    }
+
+    /// What is not RAM is not monitored.
+    fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
+        let byte = self.memory.translate(at, AccessKind::Read, 1).map_err(|fault| self.refused(fault))?;
+        let page = byte.page();
+        let is_ram = self.memory.ram().read::<u8>(byte).is_ok();
+        if is_ram {
+            self.memory.mark_code(page);
+        }
+        self.outside.monitor(is_ram.then_some(page));
+        self.state.system.monitored = is_ram.then_some(at);
+        Ok(())
+    }
+
+    fn pause(&mut self) {
+        self.outside.pause(&mut self.state);
+    }
+
+    fn resume(&mut self) -> Result<(), Stopped> {
+        self.leave_system_management();
+        Ok(())
+    }
+
+    fn hypercall(&mut self) -> Result<(), Stopped> {
+        self.outside.hypercall(&mut self.state)
     }
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {

@@ -122,6 +122,31 @@ pub trait Outside {
         Err(Stop::GENERAL_PROTECTION.into())
     }
 
+    /// The processor monitors a page of RAM, or nothing any more. The page is marked as one with decoded code.
+    fn monitor(&mut self, page: Option<HostPhysicalAddress>) {
+        let _ = page;
+    }
+
+    /// A marked page is about to be written, or its decoded code has been dropped.
+    fn page_written(&mut self, page: HostPhysicalAddress) {
+        let _ = page;
+    }
+
+    /// The program waits for another processor.
+    fn pause(&mut self, state: &mut State) {
+        let _ = state;
+    }
+
+    /// VMCALL or VMMCALL outside VMX operation.
+    ///
+    /// # Errors
+    ///
+    /// #UD when nobody stands in for a monitor.
+    fn hypercall(&mut self, state: &mut State) -> Result<(), Stopped> {
+        let _ = state;
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
     /// The task priority: 0 to 15.
     fn task_priority(&self, ram: &Ram) -> u8 {
         let _ = ram;

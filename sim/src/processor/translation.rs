@@ -1,10 +1,10 @@
 //! Changes of what linear addresses are translated with.
 
 use super::{Outside, Processor};
-use isa::address::LinearAddress;
+use isa::address::{HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Stop, Stopped, TranslationChange};
-use isa::system::VmxRequest;
-use mmu::operation::{Invept, Invpcid, Invvpid, Operation, Refusal};
+use isa::system::{Activity, VmxRequest, smm};
+use mmu::operation::{Invept, Invpcid, Invvpid, Operation, Paging, Refusal};
 
 impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// Does what hardware does at a change of control registers or at an invalidation.
@@ -16,6 +16,33 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     pub fn reset_translation(&mut self) {
         let outcome = self.perform(&Operation::Init);
         debug_assert!(outcome.is_ok(), "{outcome:?}");
+        self.select_context();
+    }
+
+    /// An SMI whose state has been saved: begins the handler (SDM Vol. 3C, 34.5).
+    pub fn enter_system_management(&mut self) {
+        let outcome = self.perform(&Operation::Smi);
+        debug_assert!(outcome.is_ok(), "{outcome:?}");
+        smm::enter(&mut self.state);
+        self.select_context();
+    }
+
+    /// RSM: the state that is saved at SMBASE, or the shutdown state when that is none.
+    pub(super) fn leave_system_management(&mut self) {
+        let mut image = [u8::MAX; smm::IMAGE_BYTES];
+        let at = HostPhysicalAddress(u64::from(self.state.system.smbase) + smm::IMAGE);
+        // A bus without memory reads as ones.
+        let _nowhere = self.memory.ram().copy_out(at, &mut image);
+        let mut state = self.state.clone();
+        let restored = smm::restore(&mut state, &image).is_ok();
+        let system = &state.system;
+        let (cr0, cr4, efer) = (system.cr0.bits(), system.cr4.bits(), system.efer.bits());
+        let paging = Paging { cr0, cr3: system.cr3, cr4, efer };
+        if restored && self.perform(&Operation::Rsm(paging)).is_ok() {
+            self.state = state;
+        } else {
+            self.state.system.activity = Activity::Shutdown;
+        }
         self.select_context();
     }
 

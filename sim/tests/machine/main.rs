@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod debugging;
+mod platform;
 mod priority;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use vmxsim::load::{FlatMode, Image, LoadOptions, Protocol, load};
 use vmxsim::machine::report::{RunReport, StopKind};
-use vmxsim::machine::{Go, Machine, MachineOptions};
+use vmxsim::machine::{Go, Hypercalls, Machine, MachineOptions, OnReset};
 
 const START: u64 = 0x7c00;
 
@@ -157,4 +158,38 @@ fn a_fetch_sets_the_accessed_flag_of_its_page() {
     let report = machine.run(Some(1000), |_, _| Go::On);
     // Large, dirty, accessed, writable, present.
     assert_eq!((report.stop.kind, report.stop.code), (StopKind::DebugExit, Some(0xe3)));
+}
+
+#[test]
+fn a_call_of_a_monitor_is_undefined_unless_the_machine_answers_it() {
+    // A handler for #UD that exits with code 7, then VMCALL for a call that does not exist, and its answer to the port.
+    let mut code = vec![0xc7, 0x06, 0x18, 0, 0x30, 0x7c, 0xc7, 0x06, 0x1a, 0, 0, 0];
+    code.extend([0x66, 0xb8, 99, 0, 0, 0, 0x0f, 0x01, 0xc1]); // mov eax,99 / vmcall
+    code.extend([0xf7, 0xd8, 0xc1, 0xe8, 3, 0xe6, 0xf4]); // neg ax / shr ax,3 / out f4h,al
+    code.resize(0x30, 0x90);
+    code.extend([0xb0, 7, 0xe6, 0xf4]);
+    for (hypercalls, expected) in [(Hypercalls::None, 7), (Hypercalls::Kvm, 125)] {
+        let (mut machine, _) = machine(&code, &MachineOptions { hypercalls, ..MachineOptions::default() });
+        assert_eq!(machine.run(Some(1000), |_, _| Go::On).stop.code, Some(expected));
+    }
+}
+
+#[test]
+fn a_reset_ends_the_run_or_begins_it_again_as_at_power_on() {
+    // Counts in RAM, sends the count, and resets by the keyboard controller.
+    let code = [
+        0xff, 0x06, 0x00, 0x90, // inc word [9000h]
+        0xba, 0xf8, 3, 0xa0, 0x00, 0x90, 0xee, // mov dx,3f8h / mov al,[9000h] / out dx,al
+        0xb0, 0xfe, 0xe6, 0x64, // mov al,feh / out 64h,al
+        0xeb, 0xfe, // jmp $
+    ];
+    let (report, sent) = run(&code, 1000);
+    assert_eq!((report.stop.kind, report.resets, report.instructions), (StopKind::Reset, 0, 6));
+    assert_eq!(sent, [1]);
+    let options = MachineOptions { on_reset: OnReset::Restart, ..MachineOptions::default() };
+    let (mut machine, serial) = machine(&code, &options);
+    let report = machine.run(Some(21), |_, _| Go::On);
+    assert_eq!((report.stop.kind, report.resets, report.instructions), (StopKind::Limit, 3, 21));
+    assert_eq!(report.cycles, 21);
+    assert_eq!(*serial.0.lock().unwrap(), [1, 1, 1], "RAM is as it was in the beginning");
 }

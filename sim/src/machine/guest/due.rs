@@ -3,9 +3,11 @@
 use super::Timer;
 use crate::machine::logical::Logical;
 use crate::machine::pending::Pending;
+use isa::system::Interruptibility;
 use platform::Time;
 use vmx::controls::{PinBasedControls as Pin, PrimaryProcessorControls as Primary};
 use vmx::field::Encoding;
+use vmx::operation::Mode;
 use vmx::vmcs::Vmcs;
 
 /// The controls of a guest that decide what is blocked.
@@ -59,6 +61,30 @@ impl Logical {
         let counter = self.core.outside.counter(&self.core.state);
         let ends = timer.end().checked_shl(self.timer_rate())?;
         Some(Time(self.now().0.saturating_add(ends.saturating_sub(counter))))
+    }
+
+    /// An SMI under the default treatment leaves VMX operation until RSM (SDM 34.14.1).
+    pub(in crate::machine) fn suspend_vmx(&mut self) {
+        let Some(vmx) = &mut self.core.outside.vmx else { return };
+        let view = core::mem::take(&mut self.core.state.system.view);
+        self.guest.suspended = Some((vmx.mode(), view));
+        vmx.set_mode(Mode::Outside);
+    }
+
+    /// Whether VMX operation waits for RSM.
+    pub(in crate::machine) const fn guest_is_suspended(&self) -> bool {
+        self.guest.suspended.is_some()
+    }
+
+    /// After RSM VMX operation goes on (SDM 34.14.2).
+    pub(in crate::machine) fn resume_vmx(&mut self) {
+        if self.core.state.system.interruptibility.contains(Interruptibility::SMI) {
+            return;
+        }
+        if let (Some(vmx), Some((mode, view))) = (&mut self.core.outside.vmx, self.guest.suspended.take()) {
+            vmx.set_mode(mode);
+            self.core.state.system.view = view;
+        }
     }
 
     /// Whether the VMX-preemption timer or an external interrupt ends the waiting of a guest whatever RFLAGS.IF is.

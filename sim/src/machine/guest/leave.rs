@@ -272,7 +272,7 @@ impl Logical {
                     Exit::new(BasicExitReason::ExternalInterrupt)
                 }
             }
-            Due::DebugTrap | Due::NonMaskable | Due::External => return false,
+            Due::SystemManagement | Due::DebugTrap | Due::NonMaskable | Due::External => return false,
         };
         self.exit(&exit, 0, None);
         true
