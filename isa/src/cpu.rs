@@ -43,6 +43,8 @@ pub enum Stop {
     /// The instruction has completed, RIP is at its successor, and the machine is to look at what it changed before it
     /// goes on.
     Done,
+    /// An iteration of a string instruction has completed, and others are to follow: RIP is still at the instruction.
+    Iteration,
     /// The processor has switched tasks, and the exception is to be delivered in the new task, whose registers are all
     /// there, before its first instruction (SDM Vol. 3A, 9.3).
     AfterTaskSwitch(Exception),
@@ -58,7 +60,7 @@ impl Stop {
     /// Whether the instruction has completed, so that RIP is where execution goes on.
     #[must_use]
     pub const fn has_completed(&self) -> bool {
-        matches!(self, Self::Done | Self::AfterTaskSwitch(_))
+        matches!(self, Self::Done | Self::Iteration | Self::AfterTaskSwitch(_))
     }
 
     /// The stop as the machine is to see it: of a reference to a non-canonical address #GP(0) is left, and #XM is #UD

@@ -6,11 +6,12 @@
 //! fills are done in runs where the memory allows it.
 
 use crate::address::{AccessKind, LinearAddress};
-use crate::cpu::{Cpu, Stopped};
+use crate::cpu::{Cpu, Level, Stop, Stopped};
 use crate::decode::{Form, Size};
 use crate::flags::Direction;
 use crate::record::{Handler, Record};
 use crate::state::{Slot, State};
+use crate::system::debug;
 use crate::width::Width;
 use iced_x86::Mnemonic;
 
@@ -112,12 +113,14 @@ fn repeat<C: Cpu, O: StringOperation, W: Width, R: Repetition>(
     cpu: &mut C,
     record: &Record<C>,
 ) -> Result<(), Stopped> {
+    let traps = C::LEVEL == Level::System && debug::traps_iterations(cpu.state());
     loop {
         let count = address_register(cpu.state(), record, Slot::Rcx);
         if count == 0 {
             return Ok(());
         }
-        let many = if can_run(cpu.state(), record) { O::run::<C, W>(cpu, record, count) } else { 0 };
+        let many =
+            if !traps && can_run(cpu.state(), record) { O::run::<C, W>(cpu, record, count) } else { 0 };
         if many == 0 {
             O::iterate::<C, W>(cpu, record)?;
         }
@@ -128,7 +131,18 @@ fn repeat<C: Cpu, O: StringOperation, W: Width, R: Repetition>(
         if !R::goes_on(state) {
             return Ok(());
         }
+        if traps && count != done {
+            return Err(between_iterations(cpu, record));
+        }
     }
+}
+
+/// Stops with RIP still at the instruction.
+#[cold]
+pub(super) fn between_iterations<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Stopped {
+    let rip = cpu.state().rip().wrapping_add(record.offset.into());
+    cpu.state_mut().set_rip(rip);
+    Stop::Iteration.into()
 }
 
 /// Runs go upward and do not wrap around addresses of less than 64 bits.

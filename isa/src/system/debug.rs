@@ -201,6 +201,12 @@ pub fn watches_data(system: &System) -> bool {
     is_armed(system) && (0..4).filter_map(|number| breakpoint(system, number)).any(|found| data(&found))
 }
 
+/// Whether a trap may come between two iterations of a string instruction: after a single step or at a breakpoint.
+#[must_use]
+pub fn traps_iterations(state: &State) -> bool {
+    is_armed(&state.system) || state.flags.rest() & Rflags::TF.bits() != 0
+}
+
 /// Whether the machine must look at each instruction: a breakpoint is enabled, or EFLAGS.TF or EFLAGS.RF is 1. RF
 /// becomes 0 when an instruction has completed; TF as it was before an instruction asks for a trap after it (BS), unless
 /// the instruction loaded SS and so delays it, or delivered an interrupt and so cleared TF (19.3.1.4).

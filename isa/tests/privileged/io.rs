@@ -167,7 +167,7 @@ fn a_long_repetition_lets_the_machine_look() {
     machine.state.set_slot(Slot::Rcx, 5000);
     machine.state.set_slot(Slot::Rsi, DATA);
     let run = machine.step(&[0xf3, 0x6e]);
-    assert_eq!((run.stop, machine.state.rip()), (Some(Stop::Done), 0x1000));
+    assert_eq!((run.stop, machine.state.rip()), (Some(Stop::Iteration), 0x1000));
     assert_eq!(machine.ports.len() as u64, 5000 - machine.state.slot(Slot::Rcx));
     assert_eq!(machine.state.slot(Slot::Rsi) - DATA, machine.ports.len() as u64);
 }

@@ -12,9 +12,9 @@
 
 use super::logical::{Core, Logical};
 use isa::address::AccessKind;
-use isa::cpu::Stop;
 use isa::engine::CodeCache;
-use isa::event::{EventKind, Exception};
+use isa::event::Exception;
+use isa::flags::Rflags;
 use isa::system::Interruptibility;
 use isa::system::debug::{self, Access, Dr6};
 use mmu::mmu::Noting;
@@ -24,6 +24,11 @@ impl Logical {
     pub(super) fn watch(&mut self) {
         let watches = debug::watches_data(&self.core.state.system);
         self.core.memory.note_accesses(if watches { Noting::On } else { Noting::Off });
+    }
+
+    /// Whether each instruction is followed by a trap.
+    pub(super) fn traps_steps(&self) -> bool {
+        self.core.state.flags.rest() & Rflags::TF.bits() != 0
     }
 
     /// A breakpoint at the instruction that comes next is a fault before it, except right behind a load of SS.
@@ -50,15 +55,5 @@ impl Logical {
         });
         self.debug_trap |= data.collect::<Dr6>() | self.core.outside.take_breakpoints();
         self.core.memory.forget_noted();
-    }
-
-    /// What was due behind the instruction before is lost.
-    pub(super) fn drop_traps_before(&mut self, stop: &Stop) {
-        let int1 = EventKind::PrivilegedSoftwareException;
-        if matches!(stop, Stop::Exception(_))
-            || matches!(stop, Stop::SoftwareInterrupt { kind, .. } if *kind == int1)
-        {
-            self.debug_trap = Dr6::empty();
-        }
     }
 }

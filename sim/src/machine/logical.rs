@@ -16,7 +16,7 @@ use isa::segment::SegmentRegister;
 use isa::state::Slot;
 use isa::system::debug::{self, Dr6, Stepping};
 use isa::system::{Activity, Interruptibility, smm};
-use isa::system::{Combined, combine, deliver, exception_of};
+use isa::system::{Combined, combine, deliver};
 use mmu::ram::AccessError;
 use platform::Time;
 use std::collections::BTreeMap;
@@ -226,7 +226,7 @@ impl Logical {
         let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
-        let traps = self.core.state.flags.rest() & Rflags::TF.bits() != 0;
+        let traps = self.traps_steps();
         let resumes = self.core.state.flags.rest() & Rflags::RF.bits() != 0;
         let monitored = self.is_monitored();
         let single = debug::must_step(&self.core.state) || !shadow.is_empty() || monitored;
@@ -248,13 +248,15 @@ impl Logical {
             self.core.state.system.interruptibility -= shadow;
             let traps = match core::mem::take(&mut self.core.state.system.stepping) {
                 Stepping::AsBefore => traps,
-                Stepping::AsAfter => self.core.state.flags.get() & Rflags::TF.bits() != 0,
+                Stepping::AsAfter => self.traps_steps(),
             };
             self.debug_trap |= if traps { Dr6::BS } else { Dr6::empty() };
             self.gather();
         }
+        if resumes && run.stop == Some(Stop::Iteration) {
+            self.core.state.flags.set(self.core.state.flags.get() | Rflags::RF.bits());
+        }
         if let Some(stop) = &run.stop {
-            self.drop_traps_before(stop);
             self.stopped(stop, &run, code);
         }
         if monitored && !matches!(run.stop, Some(Stop::Machine | Stop::CodeWrite(_))) {
@@ -265,18 +267,14 @@ impl Logical {
     /// Looks at why the engine stopped.
     fn stopped(&mut self, stop: &Stop, run: &Run, code: &mut CodeCache<Core>) {
         match stop {
-            Stop::Done | Stop::CodeWrite(_) => {}
+            Stop::Done | Stop::Iteration | Stop::CodeWrite(_) => {}
             Stop::AfterTaskSwitch(exception) if exception.vector == Vector::Debug => {
                 self.debug_trap |= exception.debug_reasons();
             }
             Stop::Exception(exception) | Stop::AfterTaskSwitch(exception) => self.raise(exception, code),
             Stop::SoftwareInterrupt { vector, kind } => {
                 let length = run.next_rip.wrapping_sub(self.core.state.rip()) as u8;
-                let event = Event::software(*vector, *kind, length);
-                match self.software_exit(&event) {
-                    Some(exit) => self.exit_by_event(&exit, None),
-                    None => self.send(event, code),
-                }
+                self.software_interrupt(Event::software(*vector, *kind, length), code);
             }
             Stop::Halt => {
                 self.core.state.set_rip(run.next_rip);
@@ -318,12 +316,24 @@ impl Logical {
         Some(Decoder::with_ip(bits, &bytes, self.core.state.rip(), DecoderOptions::NONE).decode())
     }
 
-    /// An exception of an instruction.
+    /// INT n, INT1, INT3 and INTO leave RIP at the instruction. Traps that were held back before INT1 are lost.
+    fn software_interrupt(&mut self, event: Event, code: &mut CodeCache<Core>) {
+        if let Some(exit) = self.software_exit(&event) {
+            return self.exit_by_event(&exit, None);
+        }
+        if event.kind == EventKind::PrivilegedSoftwareException {
+            self.debug_trap = Dr6::empty();
+        }
+        self.send(event, code);
+    }
+
+    /// An exception of an instruction. Traps that were held back before it are lost.
     pub(super) fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
         let event = Event::exception(exception);
         if let Some(exit) = self.exception_exit(&event, exception) {
             return self.exit_by_event(&exit, None);
         }
+        self.debug_trap = Dr6::empty();
         self.prepare(exception);
         self.send(event, code);
     }
@@ -390,8 +400,8 @@ impl Logical {
                 Err(Stop::AfterTaskSwitch(exception)) if exception.vector == Vector::Debug => {
                     self.debug_trap |= exception.debug_reasons();
                 }
-                Err(stop) if stop != Stop::Done => {
-                    return exception_of(&stop).map_or(Sent::Delivered, Sent::Raised);
+                Err(Stop::Exception(exception) | Stop::AfterTaskSwitch(exception)) => {
+                    return Sent::Raised(exception);
                 }
                 Ok(()) | Err(_) => {}
             }

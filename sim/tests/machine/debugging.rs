@@ -145,6 +145,24 @@ fn single_steps_trap_behind_each_instruction_but_one_that_loads_ss() {
 }
 
 #[test]
+fn traps_come_between_the_iterations_of_a_string_instruction() {
+    // mov di,500h / mov cx,4 / rep stosb
+    let body = &[0xbf, 0, 5, 0xb9, 4, 0, 0xf3, 0xaa];
+    let expected = &[0x86, 0xf1, 0x0f, 0x88, 0xf1, 0x0f];
+    check(&[("third and fourth byte", 0x502, WRITE, body, expected)], 0);
+    // mov cx,2 / pushf / pop ax / or ah,1 / push ax / popf / rep lodsb / popf
+    let body = &[0xb9, 2, 0, 0x9c, 0x9c, 0x58, 0x80, 0xcc, 1, 0x50, 0x9d, 0xf3, 0xac, 0x9d];
+    let expected = &[0x8b, 0xf0, 0x4f, 0x8d, 0xf0, 0x4f, 0x8e, 0xf0, 0x4f];
+    check(&[("stepped", 0, NONE, body, expected)], 0);
+    // mov cx,3 / pushfd / pop eax / or eax,10000h / push eax / push cs / push 7c99h / iretd / rep lodsb
+    let body = &[
+        0xb9, 3, 0, 0x66, 0x9c, 0x66, 0x58, 0x66, 0x0d, 0, 0, 1, 0, 0x66, 0x50, 0x66, 0x0e, 0x66, 0x68, 0x99,
+        0x7c, 0, 0, 0x66, 0xcf, 0xf3, 0xac,
+    ];
+    check(&[("RF is 1 for all of them", 0x7c99, EXECUTION, body, &[])], 0);
+}
+
+#[test]
 fn general_detect_faults_before_the_access_even_behind_a_load_of_ss() {
     // mov ss,bx / mov eax,dr0
     check(&[("dr7.gd", 0, 0x2400, &[0x8e, 0xd3, 0x0f, 0x21, 0xc0], &[0x82, 0xf0, 0x2f])], 0);

@@ -3,6 +3,7 @@
 
 mod debugging;
 mod platform;
+mod priority;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

@@ -5,12 +5,15 @@
 
 use super::done;
 use crate::address::{AccessKind, LinearAddress};
-use crate::cpu::{Cpu, Stop, Stopped};
+use crate::cpu::{Cpu, Stopped};
 use crate::decode::{Form, Kind, Size};
-use crate::instruction::string::{address_register, destination, set_address_register, source, step};
+use crate::instruction::string::{
+    address_register, between_iterations, destination, set_address_register, source, step,
+};
 use crate::record::{Handler, Record};
 use crate::segment::SegmentRegister;
 use crate::state::{Slot, State};
+use crate::system::debug;
 use crate::system::io::permit;
 use crate::system::{Intercepted, Io, IoDirection, PortOperand, Repetition, StringIo};
 use crate::width::Width;
@@ -170,16 +173,15 @@ fn repeat<C: Cpu, O: StringOperation, W: Width>(cpu: &mut C, record: &Record<C>)
         return Ok(());
     }
     ask::<C, O, W>(cpu, record, port, Repetition::Repeated)?;
-    for left in (count.saturating_sub(ITERATIONS)..count).rev() {
+    let most = if debug::traps_iterations(cpu.state()) { 1 } else { ITERATIONS };
+    for left in (count.saturating_sub(most)..count).rev() {
         O::transfer::<C, W>(cpu, record, port)?;
         let state = cpu.state_mut();
         step(state, record, &[O::POINTER], 1, W::BYTES as u64);
         set_address_register(state, record, Slot::Rcx, left);
     }
-    if count > ITERATIONS {
-        let rip = cpu.state().rip().wrapping_add(record.offset.into());
-        cpu.state_mut().set_rip(rip);
-        return Err(Stop::Done.into());
+    if count > most {
+        return Err(between_iterations(cpu, record));
     }
     done(cpu, record)
 }
