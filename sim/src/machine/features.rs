@@ -70,7 +70,6 @@ pub(super) fn of(model: &Model) -> Features {
         machine_check_banks: if model.has(Feature::Mca) { all.machine_check_banks } else { 0 },
         variable_mtrrs: if model.has(Feature::Mtrr) { all.variable_mtrrs } else { 0 },
         performance_counters: if model.vendor() == Vendor::Amd { AMD_COUNTERS } else { 0 },
-        ..all
     }
 }
 
