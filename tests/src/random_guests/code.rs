@@ -33,8 +33,8 @@ impl Random {
             2 => 1 << self.below(32),
             3 => 0x7000 + self.below(0x6000) as u32,
             4 => {
-                self.one_of(&[0xfee0_0000, 0xfec0_0000, 0xfed0_0000, 0xff00_0000, 0xa_0000, 0xffff_fff0])
-                    + (self.below(0x400) as u32 & !3)
+                let near = [0xfee0_0000, 0xfec0_0000, 0xfed0_0000, 0xff00_0000, 0xa_0000, 0xffff_fff0_u32];
+                self.one_of(&near).wrapping_add(self.below(0x400) as u32 & !3)
             }
             _ => self.next() as u32,
         }
