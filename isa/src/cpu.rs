@@ -1,7 +1,8 @@
 //! The seam between the meaning of instructions and the machine that runs them.
 //!
-//! Handlers are written against [`Cpu`] and know nothing else. A machine of a few lines ([`crate::flat`]) is
-//! enough to run any instruction, which is how they are tested.
+//! Handlers are written against [`Cpu`] and know nothing else. The few lines of [`crate::flat`] can run any instruction.
+
+mod change;
 
 use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::control::Cr4;
@@ -10,6 +11,8 @@ use crate::record::Record;
 use crate::state::State;
 use crate::system::{Intercepted, System, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use crate::width::Scalar;
+
+pub use change::TranslationChange;
 
 /// Why an instruction did not simply complete.
 ///
@@ -110,32 +113,6 @@ impl Privilege {
     pub const fn of_level(cpl: u8) -> Self {
         if cpl == 3 { Self::User } else { Self::Supervisor }
     }
-}
-
-/// A change of what linear addresses are translated with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TranslationChange {
-    /// MOV to CR0, LMSW, CLTS: the value that CR0 is to have.
-    Cr0(u64),
-    /// MOV to CR3, with bit 63 as it was in the source operand.
-    Cr3(u64),
-    /// MOV to CR4: the value that CR4 is to have.
-    Cr4(u64),
-    /// WRMSR to IA32_EFER: the value that it is to have.
-    Efer(u64),
-    /// A task switch that loads CR3.
-    TaskSwitch(u64),
-    /// INVLPG.
-    Page(LinearAddress),
-    /// INVPCID of a type with a descriptor.
-    Pcid {
-        /// The type, 0 to 3.
-        kind: u8,
-        /// The PCID.
-        pcid: u16,
-        /// The address.
-        address: LinearAddress,
-    },
 }
 
 /// What part of a processor a machine has.

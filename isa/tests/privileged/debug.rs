@@ -70,10 +70,11 @@ fn general_detect_comes_after_privilege_and_interception() {
         machine.state.system.dr7 |= debug::GENERAL_DETECT;
         machine.state.set_slot(Slot::Rax, 1 << 40);
         machine.refuses(&code, detected);
-        machine.exits = true;
-        machine.refuses(&code, Stop::Machine);
         machine.state.system.cpl = 3;
         machine.refuses(&code, Stop::GENERAL_PROTECTION);
+        // Of all instructions MOV DR alone leaves a guest before its privilege is looked at (SDM Vol. 3C, 28.1.3).
+        machine.exits = true;
+        machine.refuses(&code, Stop::Machine);
     }
 }
 

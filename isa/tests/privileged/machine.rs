@@ -53,6 +53,7 @@ pub(crate) struct Machine {
     pub(crate) intercepted: Vec<Intercepted>,
     /// Instructions of VMX that have asked whether they may go on; all are told that they have succeeded.
     pub(crate) begun: Vec<VmxInstruction>,
+    pub(crate) in_vmx_operation: bool,
     /// Whether interceptions exit.
     pub(crate) exits: bool,
     /// Accesses to ports: port, bytes, what was written.
@@ -109,6 +110,7 @@ impl Machine {
             changes: Vec::new(),
             intercepted: Vec::new(),
             begun: Vec::new(),
+            in_vmx_operation: true,
             exits: false,
             ports: Vec::new(),
             msrs: Vec::new(),
@@ -214,6 +216,9 @@ impl Cpu for Machine {
         if self.exits { Err(Stop::Machine.into()) } else { Ok(()) }
     }
     fn vmx_begin(&mut self, instruction: VmxInstruction, _: u64) -> Result<Option<VmxOutcome>, Stopped> {
+        if !self.in_vmx_operation {
+            return Err(Stop::INVALID_OPCODE.into());
+        }
         self.begun.push(instruction);
         if self.exits { Err(Stop::Machine.into()) } else { Ok(Some(VmxOutcome::Succeed)) }
     }

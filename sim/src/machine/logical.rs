@@ -4,6 +4,7 @@ use super::guest::GuestRun;
 use super::history::{History, Taken};
 use super::pending::{self, Due, Pending};
 use super::surroundings::Surroundings;
+use super::waiting::Wait;
 use crate::processor::Processor;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use isa::address::HostPhysicalAddress;
@@ -13,7 +14,6 @@ use isa::event::{Event, EventKind, Exception, Vector};
 use isa::flags::Rflags;
 use isa::mode::CodeSize;
 use isa::segment::SegmentRegister;
-use isa::state::Slot;
 use isa::system::debug::{self, Dr6, Stepping};
 use isa::system::{Activity, Interruptibility, smm};
 use isa::system::{Combined, combine, deliver};
@@ -22,15 +22,6 @@ use platform::Time;
 use std::collections::BTreeMap;
 
 pub(super) type Core = Processor<false, Surroundings>;
-
-/// What ends the wait of MWAIT beside an interrupt that is taken (SDM Vol. 2B, MWAIT).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wait {
-    /// A store to what is monitored.
-    ForStore,
-    /// That, or an interrupt that is masked: ECX\[0\] was 1.
-    ForStoreOrMaskedInterrupt,
-}
 
 /// A logical processor.
 pub(super) struct Logical {
@@ -41,7 +32,7 @@ pub(super) struct Logical {
     pub(super) guest: GuestRun,
     pub(super) instructions: u64,
     /// What an MWAIT waits for.
-    wait: Option<Wait>,
+    pub(super) wait: Option<Wait>,
     /// Instructions that the engine does not model, and how often each was met.
     pub(super) unmodelled: BTreeMap<String, u64>,
 }
@@ -80,26 +71,6 @@ impl Logical {
     /// Whether it executes nothing, and nothing waits that would wake it.
     pub(super) fn waits(&self) -> bool {
         self.rests() && pending::first(&self.pending(), &self.core.state).is_none()
-    }
-
-    /// Whether MWAIT waits no longer, though no event has been delivered.
-    fn wait_is_over(&self) -> bool {
-        let masked = || self.pending().external;
-        self.wait.is_some_and(|wait| {
-            !self.core.outside.monitors() || wait == Wait::ForStoreOrMaskedInterrupt && masked()
-        })
-    }
-
-    /// Goes on after MWAIT when its wait is over.
-    fn end_wait(&mut self) {
-        if self.wait_is_over() && self.activity() == Activity::Halted {
-            self.core.state.system.activity = Activity::Active;
-        }
-        if self.wait.is_some() && self.activity() != Activity::Halted {
-            self.wait = None;
-            self.core.state.system.monitored = None;
-            self.core.outside.stop_monitoring();
-        }
     }
 
     /// Whether it waits with interrupts disabled, so that no device wakes it. (An NMI could, and so could another
@@ -163,7 +134,7 @@ impl Logical {
         }
     }
 
-    fn pending(&self) -> Pending {
+    pub(super) fn pending(&self) -> Pending {
         let mut pending = self.core.outside.pending(self.now());
         pending.debug_trap = !self.debug_trap.is_empty();
         self.add_guest_events(&mut pending);
@@ -244,6 +215,11 @@ impl Logical {
         let run = code.run(&mut self.core, budget);
         let executed = self.core.outside.clock.end(&self.core.state);
         self.instructions += executed;
+        if executed == 0 && matches!(run.stop, Some(Stop::Exception(_) | Stop::SoftwareInterrupt { .. })) {
+            // Time passes also for a handler whose first instruction raises an exception again.
+            let next = Time(self.now().0 + 1);
+            self.core.outside.clock.wait_until(next);
+        }
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;
             let traps = match core::mem::take(&mut self.core.state.system.stepping) {
@@ -286,16 +262,6 @@ impl Logical {
             }
             Stop::Machine => self.transition(run, code),
             Stop::SystemCall | Stop::Unmodelled => self.unmodelled(code),
-        }
-    }
-
-    /// MWAIT: without a monitored line it does not wait.
-    fn wait_for_store(&mut self) {
-        let state = &mut self.core.state;
-        if state.system.monitored.is_some() && self.core.outside.monitors() {
-            let masked = state.get::<u32>(Slot::Rcx) & 1 != 0;
-            self.wait = Some(if masked { Wait::ForStoreOrMaskedInterrupt } else { Wait::ForStore });
-            state.system.activity = Activity::Halted;
         }
     }
 

@@ -29,6 +29,7 @@ pub mod report;
 mod reset;
 mod surroundings;
 pub mod symbols;
+mod waiting;
 
 pub use assemble::OnReset;
 pub use error::MachineError;
