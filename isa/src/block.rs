@@ -10,7 +10,7 @@ use crate::record::Record;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 /// Longest instruction in bytes.
-const LONGEST: usize = 15;
+pub(crate) const LONGEST: usize = 15;
 /// Most bytes that are looked at for one block.
 const BLOCK_BYTES: usize = 256;
 
@@ -28,10 +28,28 @@ pub(crate) struct Block<C> {
     pub(crate) records: Box<[Record<C>]>,
     /// Bytes of code.
     pub(crate) bytes: u16,
-    pub(crate) instructions: u32,
+    pub(crate) instructions: i64,
     pub(crate) ending: Ending,
     /// The page on which the last instruction ends, when it is not the one on which it starts.
     pub(crate) second_page: Option<HostPhysicalAddress>,
+}
+
+impl<C> Block<C> {
+    /// What stands in the place of a block that was dropped: no budget suffices for it.
+    pub(crate) fn dropped() -> Self {
+        Self {
+            records: Box::default(),
+            bytes: 0,
+            instructions: i64::MAX,
+            ending: Ending::FallThrough,
+            second_page: None,
+        }
+    }
+
+    /// Whether it was dropped.
+    pub(crate) const fn is_dropped(&self) -> bool {
+        self.instructions == i64::MAX
+    }
 }
 
 /// Decodes a block of at most `most` instructions at `rip`, which is at `physical`.
@@ -135,7 +153,7 @@ fn assemble<C: Cpu>(
     Block {
         records: records.into_boxed_slice(),
         bytes: instructions.last().map_or(0, Instruction::next_ip16),
-        instructions: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        instructions: instructions.len() as i64,
         ending: if instructions.last().is_some_and(sets_rip) { Ending::Branch } else { Ending::FallThrough },
         second_page,
     }

@@ -5,10 +5,10 @@
 
 use crate::address::{HostPhysicalAddress, LinearAddress};
 use crate::control::Cr4;
-use crate::event::{Exception, Vector};
+use crate::event::{EventKind, Exception, Vector};
 use crate::record::Record;
 use crate::state::State;
-use crate::system::{Intercepted, System, TaskSwitch};
+use crate::system::{Intercepted, System, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use crate::width::Scalar;
 
 /// Why an instruction did not simply complete.
@@ -21,8 +21,13 @@ pub enum Stop {
     Exception(Exception),
     /// SYSCALL.
     SystemCall,
-    /// INT n, INT3 or INT1: a trap, RIP is to move past the instruction.
-    SoftwareInterrupt(u8),
+    /// INT n, INT1, INT3 or INTO: a trap, RIP is to move past the instruction.
+    SoftwareInterrupt {
+        /// The vector.
+        vector: u8,
+        /// Which of these instructions it was.
+        kind: EventKind,
+    },
     /// HLT.
     Halt,
     /// MWAIT: RIP is to move past the instruction. The processor waits for a store to the line at
@@ -71,6 +76,15 @@ impl Stop {
         }
     }
 
+    /// INT3.
+    pub const BREAKPOINT: Self =
+        Self::SoftwareInterrupt { vector: Vector::Breakpoint as u8, kind: EventKind::SoftwareException };
+    /// INTO, when OF is 1.
+    pub const OVERFLOW: Self =
+        Self::SoftwareInterrupt { vector: Vector::Overflow as u8, kind: EventKind::SoftwareException };
+    /// INT1.
+    pub const DEBUG_TRAP: Self =
+        Self::SoftwareInterrupt { vector: Vector::Debug as u8, kind: EventKind::PrivilegedSoftwareException };
     /// #GP(0).
     pub const GENERAL_PROTECTION: Self = Self::Exception(Exception::with_code(Vector::GeneralProtection, 0));
     /// #UD.
@@ -264,6 +278,59 @@ pub trait Cpu: Sized {
     fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
         let _ = intercepted;
         Ok(())
+    }
+
+    /// An instruction of VMX that the mode permits is about to read its operands. `operand` is its register operand: the
+    /// encoding of VMREAD and VMWRITE, the type of INVEPT and INVVPID; else 0.
+    ///
+    /// Returns how it has failed when it fails before operands in memory are read.
+    ///
+    /// # Errors
+    /// #UD outside VMX operation, the VM exit in VMX non-root operation, #GP(0) above privilege level 0.
+    fn vmx_begin(
+        &mut self,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        let _ = (instruction, operand);
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// Carries out an instruction of VMX whose operands have been read.
+    ///
+    /// # Errors
+    /// #GP(0) of VMXON; a VM entry, for which the machine takes over.
+    fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let _ = request;
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// MONITOR of the line at an address that has been read.
+    ///
+    /// # Errors
+    /// What the translation refuses.
+    fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
+        self.state_mut().system.monitored = Some(at);
+        Ok(())
+    }
+
+    /// PAUSE: the program waits for another processor.
+    fn pause(&mut self) {}
+
+    /// RSM in system-management mode: replaces the registers by what [`smm`](crate::system::smm) has saved.
+    ///
+    /// # Errors
+    /// #UD: the machine has no such mode.
+    fn resume(&mut self) -> Result<(), Stopped> {
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// VMCALL or VMMCALL outside VMX operation, answered in the registers by whoever stands in for a monitor.
+    ///
+    /// # Errors
+    /// #UD: nobody does.
+    fn hypercall(&mut self) -> Result<(), Stopped> {
+        Err(Stop::INVALID_OPCODE.into())
     }
 
     /// The processor is about to switch tasks; the faults of the old task that come first have been checked.

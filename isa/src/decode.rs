@@ -247,6 +247,9 @@ fn operands<C: Cpu>(mode: CodeMode, instruction: &Instruction, handler: Handler<
         offset: 0,
         length: u8::try_from(instruction.len()).unwrap_or(15),
     };
+    if instruction.is_stack_instruction() {
+        record.modifiers = record.modifiers.with_stack();
+    }
     for operand in 0..instruction.op_count() {
         resolve(&mut record, mode, instruction, operand);
     }

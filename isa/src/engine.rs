@@ -9,7 +9,7 @@
 mod contexts;
 mod place;
 
-use crate::address::HostPhysicalAddress;
+use crate::address::{HostPhysicalAddress, PAGE_SIZE};
 use crate::block::{self, Block, Ending};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::float::Session;
@@ -27,6 +27,10 @@ const BLOCK_INSTRUCTIONS: usize = 32;
 const JUMP_ENTRIES: usize = 4096;
 /// Most blocks that are kept; beyond it all are dropped.
 const MOST_BLOCKS: usize = 1 << 19;
+/// Dropped blocks whose numbers wait until no link leads to them.
+const MOST_DROPPED: usize = 4096;
+/// The largest budget of a run: a dropped block has more instructions.
+const LARGEST_BUDGET: i64 = i64::MAX - 1;
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +68,8 @@ struct Entry<C> {
 pub struct CodeCache<C> {
     entries: Vec<Entry<C>>,
     free: Vec<BlockId>,
+    /// Numbers of dropped blocks, to which links may still lead.
+    dropped: Vec<BlockId>,
     by_place: FxHashMap<Place, BlockId>,
     by_page: FxHashMap<HostPhysicalAddress, Vec<BlockId>>,
     jumps: Box<[Link]>,
@@ -79,6 +85,7 @@ impl<C: Cpu> Default for CodeCache<C> {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
+            dropped: Vec::new(),
             by_place: FxHashMap::default(),
             by_page: FxHashMap::default(),
             jumps: vec![Link::NONE; JUMP_ENTRIES].into_boxed_slice(),
@@ -115,15 +122,16 @@ impl<C: Cpu> CodeCache<C> {
         self.by_place.is_empty()
     }
 
-    /// Drops all code of a physical page.
+    /// Drops all code of a physical page. Links between other blocks stay.
     pub fn drop_page(&mut self, page: HostPhysicalAddress) {
-        self.drops += 1;
         for id in self.by_page.remove(&page).unwrap_or_default() {
-            let place = self.entries[id as usize].place;
+            let Entry { place, block, successors } = &mut self.entries[id as usize];
             // A block on two pages may be gone with the other one.
-            if self.by_place.get(&place) == Some(&id) {
-                self.by_place.remove(&place);
-                self.free.push(id);
+            if self.by_place.get(place) == Some(&id) {
+                self.by_place.remove(place);
+                *block = Block::dropped();
+                successors.iter().for_each(|successor| successor.set(Link::NONE));
+                self.dropped.push(id);
             }
         }
     }
@@ -137,18 +145,14 @@ impl<C: Cpu> CodeCache<C> {
     #[inline(never)]
     pub fn run(&mut self, cpu: &mut C, budget: u64) -> Run {
         let session = Session::open(cpu);
-        let given = i64::try_from(budget).unwrap_or(i64::MAX);
+        let given = i64::try_from(budget).unwrap_or(LARGEST_BUDGET).min(LARGEST_BUDGET);
         cpu.state_mut().remaining = given;
         self.enter(cpu.state().code_context());
         let mut outcome = self.run_blocks(cpu);
         while let Some(page) = code_write(&outcome) {
             self.drop_page(page);
             cpu.code_dropped(page);
-            // The instruction may write its own page, so it is executed once without being kept.
-            outcome = run_uncached(cpu, 1, &self.contexts.current);
-            if outcome.is_ok() {
-                outcome = self.run_blocks(cpu);
-            }
+            outcome = self.run_after_drop(cpu, page);
         }
         session.close(cpu.state_mut());
         let executed = given.abs_diff(cpu.state().remaining);
@@ -160,27 +164,54 @@ impl<C: Cpu> CodeCache<C> {
         }
     }
 
+    /// Starts the instruction again whose store to a page was refused; the code of the page has been dropped.
+    fn run_after_drop(&mut self, cpu: &mut C, page: HostPhysicalAddress) -> Result<(), StoppedAt> {
+        if !self.may_be_on(cpu, page) {
+            return self.run_blocks(cpu);
+        }
+        // The instruction may write its own page, so it is executed once without being kept.
+        run_uncached(cpu, 1, &self.contexts.current)?;
+        self.run_blocks(cpu)
+    }
+
+    /// Whether bytes of the instruction at RIP may be on a page.
+    fn may_be_on(&self, cpu: &mut C, page: HostPhysicalAddress) -> bool {
+        let at = self.contexts.current.linear(cpu.state().rip());
+        let Ok(physical) = cpu.translate_fetch(at) else { return true };
+        physical.page() == page || physical.page_offset() + block::LONGEST > PAGE_SIZE as usize
+    }
+
     fn run_blocks(&mut self, cpu: &mut C) -> Result<(), StoppedAt> {
         if cpu.state().remaining <= 0 {
             return Ok(());
         }
         let mut id = self.find(cpu)?;
+        let mut from = id;
         let mut stamp = self.stamp(cpu);
         loop {
             let block = &self.entries[id as usize].block;
-            if i64::from(block.instructions) > cpu.state().remaining {
-                return run_part(cpu, block, &self.contexts.current);
+            if block.instructions > cpu.state().remaining {
+                if !block.is_dropped() {
+                    return run_part(cpu, block, &self.contexts.current);
+                }
+                id = self.find_and_link(cpu, from)?;
+                stamp = self.stamp(cpu);
+                continue;
             }
             run_block(cpu, block)?;
             if cpu.state().remaining <= 0 {
                 return Ok(());
             }
+            from = id;
             let now = self.stamp(cpu);
             id = match self.follow(id, cpu.state().rip(), stamp) {
                 Some(next) if now == stamp => next,
-                _ => self.find_and_link(cpu, id)?,
+                _ => {
+                    let next = self.find_and_link(cpu, id)?;
+                    stamp = self.stamp(cpu);
+                    next
+                }
             };
-            stamp = self.stamp(cpu);
         }
     }
 
@@ -229,7 +260,8 @@ impl<C: Cpu> CodeCache<C> {
     fn find(&mut self, cpu: &mut C) -> Result<BlockId, StoppedAt> {
         let rip = self.contexts.wrap(cpu);
         let jump = self.jumps[jump_index(rip)];
-        if jump.leads_to(rip, self.stamp(cpu)) {
+        let is_current = jump.leads_to(rip, self.stamp(cpu));
+        if is_current && !self.entries[jump.block as usize].block.is_dropped() {
             return Ok(jump.block);
         }
         let block = self.find_physical(cpu, rip).map_err(|stop| (stop, rip))?;
@@ -257,7 +289,7 @@ impl<C: Cpu> CodeCache<C> {
     }
 
     fn insert(&mut self, cpu: &mut C, place: Place, block: Block<C>) -> BlockId {
-        if self.entries.len() >= MOST_BLOCKS && self.free.is_empty() {
+        if self.entries.len() >= MOST_BLOCKS && self.free.is_empty() && self.dropped.len() < MOST_DROPPED {
             self.clear();
         }
         let entry = Entry { block, successors: [Cell::new(Link::NONE), Cell::new(Link::NONE)], place };
@@ -271,6 +303,11 @@ impl<C: Cpu> CodeCache<C> {
     }
 
     fn store(&mut self, entry: Entry<C>) -> BlockId {
+        if self.free.is_empty() && self.dropped.len() >= MOST_DROPPED {
+            // No link that exists is current any more.
+            self.drops += 1;
+            self.free.append(&mut self.dropped);
+        }
         if let Some(id) = self.free.pop() {
             self.entries[id as usize] = entry;
             return id;
@@ -317,7 +354,7 @@ fn run_block<C: Cpu>(cpu: &mut C, block: &Block<C>) -> Result<(), StoppedAt> {
             return Err(stopped(cpu, &block.records, record, stop));
         }
     }
-    cpu.state_mut().remaining -= i64::from(block.instructions);
+    cpu.state_mut().remaining -= block.instructions;
     if block.ending == Ending::FallThrough {
         let rip = cpu.state().rip().wrapping_add(u64::from(block.bytes));
         cpu.state_mut().set_rip(rip);
@@ -340,6 +377,7 @@ fn run_part<C: Cpu>(cpu: &mut C, block: &Block<C>, context: &CodeContext) -> Res
 /// Moves RIP to the instruction that stopped and counts those before it.
 #[cold]
 fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop: Stopped) -> StoppedAt {
+    let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
     let completed = records.iter().take_while(|earlier| earlier.offset < record.offset).count();
     cpu.state_mut().remaining -= completed as i64;
     if stop.has_completed() {
@@ -348,7 +386,6 @@ fn stopped<C: Cpu>(cpu: &mut C, records: &[Record<C>], record: &Record<C>, stop:
     }
     let rip = cpu.state().rip().wrapping_add(u64::from(record.offset));
     cpu.state_mut().set_rip(rip);
-    let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
     (stop, rip.wrapping_add(u64::from(record.length)))
 }
 
@@ -366,8 +403,8 @@ fn run_observed<C: Cpu>(cpu: &mut C, records: &[Record<C>], ending: Ending) -> R
                 let done = cpu.after(record).err().unwrap_or(stop);
                 return Err((done, cpu.state().rip()));
             }
+            let stop = stack_fault(stop, |address| record.refers_to_stack(cpu.state(), address));
             cpu.state_mut().set_rip(rip);
-            let stop = if record.is_in_stack() { stack_fault(stop) } else { stop };
             return Err((stop, next));
         }
         if !branches {

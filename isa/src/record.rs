@@ -61,6 +61,7 @@ impl Modifiers {
     const ADDRESS_16: u8 = 16;
     const SEGMENTED: u8 = 32;
     const ALIGNMENT: u8 = 64;
+    const STACK: u8 = 128;
 
     pub(crate) fn with_high_destination(self) -> Self {
         Self(self.0 | Self::DESTINATION_HIGH)
@@ -84,6 +85,17 @@ impl Modifiers {
 
     pub(crate) fn with_alignment_check(self) -> Self {
         Self(self.0 | Self::ALIGNMENT)
+    }
+
+    pub(crate) fn with_stack(self) -> Self {
+        Self(self.0 | Self::STACK)
+    }
+
+    /// Whether the instruction pushes or pops.
+    #[inline(always)]
+    #[must_use]
+    pub fn uses_stack(self) -> bool {
+        self.0 & Self::STACK != 0
     }
 
     pub(crate) fn with_memory_operand(self) -> Self {
@@ -233,11 +245,17 @@ impl<C: Cpu> Record<C> {
         Ok(at)
     }
 
-    /// Whether the memory operand is in the stack segment because of its base, which matters in 64-bit mode for the
-    /// exception of a non-canonical address alone.
-    #[must_use]
-    pub(crate) fn is_in_stack(&self) -> bool {
-        matches!(self.base, Slot::Rsp | Slot::Rbp) && self.segment == Slot::Zero
+    /// Whether a reference that the instruction made in 64-bit mode was to the stack: an operand with RSP or RBP as base,
+    /// or what the instruction pushes or pops.
+    #[cold]
+    pub(crate) fn refers_to_stack(&self, state: &State, address: LinearAddress) -> bool {
+        if matches!(self.base, Slot::Rsp | Slot::Rbp) && self.segment == Slot::Zero {
+            return true;
+        }
+        let operand =
+            state.slot(self.segment).wrapping_add(self.in_address_size(self.effective_address(state)));
+        let is_operand = self.modifiers.has_memory_operand() && address.0.wrapping_sub(operand) < 8;
+        self.modifiers.uses_stack() && !is_operand
     }
 
     /// The linear address of the following instruction, while the block runs.

@@ -133,7 +133,7 @@ impl Stack {
         let mut moved = *self;
         moved.reserve(room);
         let at = moved.linear(cpu.state(), S::BYTES, AccessKind::Write)?;
-        cpu.write(at, value).map_err(stack_fault)?;
+        cpu.write(at, value).map_err(|stop| stack_fault(stop, |_| true))?;
         *self = moved;
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Stack {
     /// What SS and the memory refuse.
     pub fn pop<C: Cpu, S: Scalar>(&mut self, cpu: &mut C) -> Result<S, Stopped> {
         let at = self.linear(cpu.state(), S::BYTES, AccessKind::Read)?;
-        let value = cpu.read(at).map_err(stack_fault)?;
+        let value = cpu.read(at).map_err(|stop| stack_fault(stop, |_| true))?;
         self.release(S::BYTES as u64);
         Ok(value)
     }
@@ -157,7 +157,7 @@ impl Stack {
     /// What SS and the memory refuse.
     pub fn probe<C: Cpu, S: Scalar>(&self, cpu: &mut C) -> Result<(), Stopped> {
         let at = self.linear(cpu.state(), S::BYTES, AccessKind::Write)?;
-        cpu.modify(at, |_, old: S| old).map_err(stack_fault)
+        cpu.modify(at, |_, old: S| old).map_err(|stop| stack_fault(stop, |_| true))
     }
 
     /// Makes the pointer SP, ESP or RSP.
@@ -166,12 +166,13 @@ impl Stack {
     }
 }
 
-/// What a refused access is when it was to the stack: a reference to a non-canonical address is #SS(0) (SDM Vol. 1,
+/// What a refused access is: a reference to a non-canonical address is #SS(0) when it was to the stack (SDM Vol. 1,
 /// 3.3.7.1).
 #[cold]
-pub(crate) fn stack_fault(mut stop: Stopped) -> Stopped {
+pub(crate) fn stack_fault(mut stop: Stopped, is_to_stack: impl FnOnce(LinearAddress) -> bool) -> Stopped {
     if let Stop::Exception(exception) = &mut *stop
         && exception.is_non_canonical()
+        && is_to_stack(exception.address)
     {
         *exception = Exception::with_code(Vector::StackFault, 0);
     }

@@ -10,7 +10,7 @@ use isa::decode;
 use isa::engine::CodeCache;
 use isa::event::Exception;
 use isa::flat::{FlatMachine, Observed};
-use isa::registers::Gpr::{self, Rax, Rbx, Rcx};
+use isa::registers::Gpr::{self, Rax, Rbx, Rcx, Rdx};
 use isa::state::{Slot, State};
 use processor::{DATA, END, Random, Values, assert_same, assert_same_run, cases, machine, run_model};
 use proptest::prelude::*;
@@ -288,6 +288,26 @@ fn pages_may_be_dropped_again_and_again() {
         assert_eq!(gpr(&machine, Rax), 0x0403_0200 | u64::from(round));
         assert!(cache.len() <= 2);
     }
+}
+
+/// The blocks that lead to a block stay, and go to what stands in its place.
+#[test]
+fn a_function_that_is_patched_before_each_call_runs_as_patched() {
+    const ROUNDS: u32 = 10_000;
+    // mov ecx,ROUNDS / l: inc dword [BASE+1001h] / call BASE+1000h / add rdx,rax / dec ecx / jne l / hlt
+    let [low, high, ..] = ROUNDS.to_le_bytes();
+    let code = [
+        0xb9, low, high, 0, 0, 0xff, 0x05, 0xf6, 0x0f, 0, 0, 0xe8, 0xf0, 0x0f, 0, 0, 0x48, 0x01, 0xc2, 0xff,
+        0xc9, 0x75, 0xee, 0xf4,
+    ];
+    let mut machine = FlatMachine::with_code(&code);
+    machine.memory_mut()[0x1000..0x1006].copy_from_slice(&[0xb8, 0, 0, 0, 0, 0xc3]); // mov eax,0 / ret
+    let mut cache = CodeCache::new();
+    let run = cache.run(&mut machine, u64::MAX);
+    assert_eq!((run.executed, run.stop), (1 + 7 * u64::from(ROUNDS), Some(Stop::Halt)));
+    let rounds = u64::from(ROUNDS);
+    assert_eq!((gpr(&machine, Rax), gpr(&machine, Rdx)), (rounds, rounds * (rounds + 1) / 2));
+    assert!(cache.len() < 10, "the blocks that were dropped are gone");
 }
 
 /// A block with more successors than it remembers, in a random order.

@@ -3,7 +3,7 @@
 
 mod system_machine;
 
-use isa::segment::SegmentRegister;
+use isa::segment::{Segment, SegmentRegister};
 use isa::state::Slot;
 use isa::system::Interruptibility;
 use system_machine::*;
@@ -354,4 +354,18 @@ fn questions_about_selectors_follow_their_tables() {
             assert_eq!(machine.state.slot(Slot::Rbx), if yes { value } else { 7 }, "{case:?}");
         }
     }
+}
+
+#[test]
+fn a_return_to_an_outer_level_makes_selectors_null_and_leaves_bases() {
+    let mut machine = Machine::long(0);
+    let base = 0x1234_5678_9000;
+    let segment = machine.state.segment(SegmentRegister::Gs);
+    machine.state.set_segment(SegmentRegister::Gs, Segment { base, ..segment });
+    for (slot, word) in (0..).zip([0xc000_u64, 0x3b, 0x202, 0x9500, 0x43]) {
+        machine.put(STACK + 8 * slot, word);
+    }
+    assert_eq!(machine.execute(&[0x48, 0xcf]), Completes); // iretq
+    assert_eq!(machine.state.segment(SegmentRegister::Gs), Segment { base, ..Segment::UNUSABLE });
+    assert_eq!(machine.state.segment(SegmentRegister::Ds), Segment::UNUSABLE);
 }

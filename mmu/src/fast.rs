@@ -15,18 +15,24 @@ use isa::address::{HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use std::sync::Arc;
 
-/// Pages that the map can hold.
-pub const SLOTS: usize = 1024;
+/// Pages that the map can hold: 128 MByte. Memory of the host is used where it has held some.
+pub const SLOTS: usize = 1 << 15;
 
-/// A tag that no page has.
-const EMPTY: u64 = u64::MAX;
+/// The tag of no page.
+const EMPTY: u64 = 0;
+
+/// The tag of a page: its last address.
+#[inline(always)]
+const fn tag(address: LinearAddress) -> u64 {
+    address.0 | (PAGE_SIZE - 1)
+}
 
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 struct Slot {
-    /// The linear page that may be read.
+    /// The tag of the linear page that may be read.
     read: u64,
-    /// The linear page that may be written.
+    /// The tag of the linear page that may be written.
     write: u64,
     /// The host pointer of the page, less the linear page: adding the linear address gives the byte.
     offset: *mut u8,
@@ -37,20 +43,46 @@ struct Slot {
 #[repr(u64)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listed {
-    No,
-    Yes,
+    No = 0,
+    Yes = 1,
 }
 
 impl Slot {
+    /// All bytes are 0.
     const EMPTY: Self = Self { read: EMPTY, write: EMPTY, offset: core::ptr::null_mut(), listed: Listed::No };
 
-    const fn page(&self) -> u64 {
-        if self.read == EMPTY { self.write } else { self.read }
+    /// The tag of the page in the slot, if there is one.
+    const fn tag(&self) -> u64 {
+        self.read | self.write
     }
 
     const fn forget(&mut self) {
         self.read = EMPTY;
         self.write = EMPTY;
+    }
+
+    /// The host pointer of the page that may be written.
+    fn written(&self) -> *mut u8 {
+        self.offset.wrapping_add((self.write - (PAGE_SIZE - 1)) as usize)
+    }
+}
+
+/// Hashes of pages of the host that may be written through the map.
+struct Written(Box<[u64; 512]>);
+
+impl Written {
+    fn bit(page: *mut u8) -> usize {
+        ((page.addr() as u64 / PAGE_SIZE).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 49) as usize
+    }
+
+    fn insert(&mut self, page: *mut u8) {
+        let bit = Self::bit(page);
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn may_hold(&self, page: *mut u8) -> bool {
+        let bit = Self::bit(page);
+        self.0[bit / 64] >> (bit % 64) & 1 != 0
     }
 }
 
@@ -68,6 +100,7 @@ pub struct FastMap {
     slots: Box<[Slot; SLOTS]>,
     /// Indexes of the slots that may not be empty, each once.
     filled: Vec<u16>,
+    written: Written,
     /// The memory that the pointers lead into.
     ram: Option<Arc<Backing>>,
 }
@@ -78,7 +111,9 @@ unsafe impl Send for FastMap {}
 
 impl Default for FastMap {
     fn default() -> Self {
-        Self { slots: Box::new([Slot::EMPTY; SLOTS]), filled: Vec::with_capacity(SLOTS), ram: None }
+        // SAFETY: 0 is a value of every field of a slot.
+        let slots = unsafe { Box::<[Slot; SLOTS]>::new_zeroed().assume_init() };
+        Self { slots, filled: Vec::new(), written: Written(Box::new([0; 512])), ram: None }
     }
 }
 
@@ -88,7 +123,7 @@ impl FastMap {
     #[must_use]
     pub fn read<W: Scalar>(&self, address: LinearAddress) -> Option<W> {
         let slot = self.slot(address);
-        if slot.read != last_page::<W>(address) {
+        if slot.read != last_tag::<W>(address) {
             return None;
         }
         // SAFETY: the tag equals the page of the last byte, and the slot was chosen by the page of the first, which
@@ -101,7 +136,7 @@ impl FastMap {
     #[inline(always)]
     pub fn write<W: Scalar>(&mut self, address: LinearAddress, value: W) -> Option<()> {
         let slot = self.slot(address);
-        if slot.write != last_page::<W>(address) {
+        if slot.write != last_tag::<W>(address) {
             return None;
         }
         // SAFETY: as in `read`; the write tag was set by `fill` for a page that may be written.
@@ -118,7 +153,7 @@ impl FastMap {
         change: F,
     ) -> Result<W, F> {
         let slot = self.slot(address);
-        if slot.write != last_page::<W>(address) {
+        if slot.write != last_tag::<W>(address) {
             return Err(change);
         }
         let pointer = pointer::<W>(slot, address);
@@ -130,15 +165,42 @@ impl FastMap {
         Ok(old)
     }
 
+    /// Copies bytes upward, of one page to another or the same, as copying element by element would, as far as that can
+    /// be done at once; returns how many. It copies none unless the first page is in the map for reads and the second for
+    /// writes.
+    pub(crate) fn copy(&mut self, from: LinearAddress, to: LinearAddress, bytes: u64, element: u64) -> u64 {
+        let (source, target) = (self.slot(from), self.slot(to));
+        let last = bytes.wrapping_sub(1);
+        if source.read != tag(from.add(last)) || target.write != tag(to.add(last)) {
+            return 0;
+        }
+        let (source, target) = (pointer::<u8>(source, from), pointer::<u8>(target, to));
+        let bytes = without_repetition(source.addr() as u64, target.addr() as u64, bytes, element);
+        // SAFETY: as in `read` and `write`: the tags equal the pages of the last bytes. `copy_to` allows overlap.
+        unsafe { source.copy_to(target, bytes as usize) };
+        bytes
+    }
+
+    /// Writes `value` to `count` consecutive places in one page, if it is in the map for writes; says whether it did.
+    pub(crate) fn repeat<W: Scalar>(&mut self, to: LinearAddress, value: W, count: u64) -> Option<()> {
+        let slot = self.slot(to);
+        if slot.write != tag(to.add((count * W::BYTES as u64).wrapping_sub(1))) {
+            return None;
+        }
+        // SAFETY: as in `write`: the tag equals the page of the last byte.
+        unsafe { repeat(pointer::<W>(slot, to), value, count as usize) };
+        Some(())
+    }
+
     /// Whether an access of one byte would hit.
     #[must_use]
     pub fn holds(&self, address: LinearAddress, wanted: Allowed) -> bool {
         let slot = self.slot(address);
-        let tag = match wanted {
+        let held = match wanted {
             Allowed::Read => slot.read,
             Allowed::ReadWrite => slot.write,
         };
-        tag == address.page().0
+        held == tag(address)
     }
 
     /// Puts the page of `address`, which is at `host` in `ram`, into the map, unless it is outside RAM.
@@ -152,13 +214,16 @@ impl FastMap {
         let Some(host) = ram.host_pointer(host) else { return };
         self.keep(ram);
         let index = index(address);
-        let page = address.page().0;
         if self.slots[index].listed == Listed::No {
             self.filled.push(index as u16);
         }
-        let write = if allowed == Allowed::ReadWrite { page } else { EMPTY };
-        let offset = host.as_ptr().wrapping_sub(page as usize);
-        self.slots[index] = Slot { read: page, write, offset, listed: Listed::Yes };
+        let mut write = EMPTY;
+        if allowed == Allowed::ReadWrite {
+            write = tag(address);
+            self.written.insert(host.as_ptr());
+        }
+        let offset = host.as_ptr().wrapping_sub(address.page().0 as usize);
+        self.slots[index] = Slot { read: tag(address), write, offset, listed: Listed::Yes };
     }
 
     /// Keeps the memory alive that the pointers will lead to.
@@ -171,29 +236,33 @@ impl FastMap {
 
     /// Empties the map.
     pub(crate) fn clear(&mut self) {
+        if self.filled.is_empty() {
+            return;
+        }
         for index in self.filled.drain(..) {
             self.slots[usize::from(index)] = Slot::EMPTY;
         }
+        self.written.0.fill(0);
     }
 
     /// Whether a part of a page may be in the map.
     #[inline]
     pub(crate) fn may_hold(&self, address: LinearAddress, size: PageSize) -> bool {
-        size != PageSize::Size4K || self.slot(address).page() == address.page().0
+        size != PageSize::Size4K || self.slot(address).tag() == tag(address)
     }
 
     /// Drops the pages of a larger page.
     pub(crate) fn forget(&mut self, address: LinearAddress, size: PageSize) {
         if size == PageSize::Size4K {
             let slot = &mut self.slots[index(address)];
-            if slot.page() == address.page().0 {
+            if slot.tag() == tag(address) {
                 slot.forget();
             }
             return;
         }
         for &index in &self.filled {
             let slot = &mut self.slots[usize::from(index)];
-            if (slot.page() ^ address.0) & !size.offset_mask() == 0 {
+            if (slot.tag() ^ address.0) & !size.offset_mask() == 0 {
                 slot.forget();
             }
         }
@@ -201,9 +270,12 @@ impl FastMap {
 
     /// Makes the page behind a host pointer miss for writes, under every linear address.
     pub(crate) fn forbid_writes(&mut self, host: NonNull<u8>) {
+        if !self.written.may_hold(host.as_ptr()) {
+            return;
+        }
         for &index in &self.filled {
             let slot = &mut self.slots[usize::from(index)];
-            if slot.write != EMPTY && slot.offset.wrapping_add(slot.write as usize) == host.as_ptr() {
+            if slot.write != EMPTY && slot.written() == host.as_ptr() {
                 slot.write = EMPTY;
             }
         }
@@ -213,7 +285,7 @@ impl FastMap {
     pub(crate) fn forbid_guarded_writes(&mut self, ram: &Ram) {
         for &index in &self.filled {
             let slot = &mut self.slots[usize::from(index)];
-            if slot.write != EMPTY && !ram.is_plain_behind(slot.offset.wrapping_add(slot.write as usize)) {
+            if slot.write != EMPTY && !ram.is_plain_behind(slot.written()) {
                 slot.write = EMPTY;
             }
         }
@@ -224,7 +296,7 @@ impl FastMap {
         self.filled.iter().filter_map(|&index| {
             let slot = &self.slots[usize::from(index)];
             let allowed = if slot.write == EMPTY { Allowed::Read } else { Allowed::ReadWrite };
-            (slot.page() != EMPTY).then_some((LinearAddress(slot.page()), allowed))
+            (slot.tag() != EMPTY).then_some((LinearAddress(slot.tag()).page(), allowed))
         })
     }
 
@@ -245,10 +317,35 @@ const fn index(address: LinearAddress) -> usize {
     (address.0 / PAGE_SIZE) as usize % SLOTS
 }
 
-/// The page of the last byte of an access.
+/// How many of `bytes` bytes can be copied upward at once: what is read must not have been written by the same copy, since
+/// copying element by element repeats what is in front of the target.
+pub(crate) const fn without_repetition(from: u64, to: u64, bytes: u64, element: u64) -> u64 {
+    let distance = to.wrapping_sub(from);
+    let bytes = if distance == 0 || bytes < distance { bytes } else { distance };
+    bytes - bytes % element
+}
+
+/// Writes a value to consecutive places.
+///
+/// # Safety
+///
+/// All of them must be valid for writes.
+pub(crate) unsafe fn repeat<W: Scalar>(to: *mut W, value: W, count: usize) {
+    let bytes = value.to_bytes();
+    if bytes[1..W::BYTES].iter().all(|&byte| byte == bytes[0]) {
+        // SAFETY: the caller's.
+        return unsafe { to.cast::<u8>().write_bytes(bytes[0], count * W::BYTES) };
+    }
+    for index in 0..count {
+        // SAFETY: the caller's.
+        unsafe { to.add(index).write_unaligned(value.to_le()) };
+    }
+}
+
+/// The tag of the page of the last byte of an access.
 #[inline(always)]
-const fn last_page<W: Scalar>(address: LinearAddress) -> u64 {
-    address.0.wrapping_add(W::BYTES as u64 - 1) & !(PAGE_SIZE - 1)
+const fn last_tag<W: Scalar>(address: LinearAddress) -> u64 {
+    tag(LinearAddress(address.0.wrapping_add(W::BYTES as u64 - 1)))
 }
 
 #[inline(always)]

@@ -1,12 +1,15 @@
 //! The memory of one logical processor: RAM, translation and fast map.
 
 mod bulk;
+mod fetches;
+mod noting;
 mod observe;
 mod slow;
 mod views;
 
 pub use crate::translator::Hit;
 pub use bulk::Run;
+pub use noting::{Noted, Noting};
 pub use observe::AccessReport;
 
 use crate::context::{Context, Privilege};
@@ -14,8 +17,10 @@ use crate::counters::Counters;
 use crate::fault::Fault;
 use crate::ram::{CodeMark, Ram};
 use crate::tlb::{Dropped, Geometry, GeometryError, Invalidation, Selected, Tlb};
+use crate::translation::Line20;
 use crate::translator::Translator;
 use crate::walk::PageModificationLog;
+use fetches::NotedFetches;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
 use isa::width::Scalar;
 use observe::Observations;
@@ -35,6 +40,8 @@ pub struct Mmu<const OBSERVED: bool> {
     translator: Translator,
     views: Views,
     observations: Observations,
+    noting: Noting,
+    noted: Vec<Noted>,
 }
 
 /// What a change of context meant for translations.
@@ -74,8 +81,11 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// A [`GeometryError`] that names the field.
     pub fn waiting(geometry: &Geometry) -> Result<Self, GeometryError> {
         let translator = Translator::new(geometry)?;
-        let views = Views::new(View::of(&translator));
-        Ok(Self { ram: Ram::none(), translator, views, observations: Observations::default() })
+        // The caller of an observed memory may fetch without an access.
+        let fetches = if OBSERVED { NotedFetches::Nothing } else { NotedFetches::All };
+        let views = Views::new(View::of(&translator), fetches);
+        let (ram, observations) = (Ram::none(), Observations::default());
+        Ok(Self { ram, translator, views, observations, noting: Noting::Off, noted: Vec::new() })
     }
 
     /// Reads a value.
@@ -224,13 +234,25 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         if privilege == self.context().privilege {
             return ContextChange::None;
         }
+        let before = *self.translator.requirements();
         self.translator.set_privilege(privilege);
+        if *self.translator.requirements() == before {
+            return ContextChange::None;
+        }
         self.views.select(View::of(&self.translator))
     }
 
     /// Removes translations from the TLB and from everything derived from it.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
         self.translator.invalidate_watched(invalidation, &mut self.views)
+    }
+
+    /// Changes what becomes of bit 20 of physical addresses, and forgets every translation if it does.
+    pub fn set_line20(&mut self, line: Line20) {
+        if line != self.translator.line20() {
+            self.translator.set_line20(line);
+            self.invalidate(Invalidation::Vpids);
+        }
     }
 
     /// The page-modification log, and how far it is filled; `None` while the control "enable PML" is 0.
@@ -246,14 +268,16 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     /// A number that stands for the current view and what has been invalidated in it.
     ///
-    /// While it is the same, a fetch translation that was used may be used again: no invalidation that covers the
-    /// current tag, page faults among them, and no change of tag or rights lies between. A context that comes back
-    /// brings back its number, unless it was invalidated meanwhile. Views of several processors that take turns on one
-    /// RAM never have the same number, now or later; it is 0 while a view that was invalidated waits for a turn.
+    /// While it is the same, a translation that a fetch ([`fetch`](Self::fetch), [`translate`](Self::translate)) has
+    /// used may be used again: no invalidation of it, page faults among them, and no change of tag or rights lies
+    /// between. (In an observed memory, no invalidation that covers the current tag at all; so there
+    /// [`probe`](Self::probe) is as good as a fetch.) A context that comes back brings back its number, unless it was
+    /// invalidated meanwhile. Views of several processors that take turns on one RAM never have the same number, now or
+    /// later; it is 0 while a view that was invalidated waits for a turn.
     #[inline(always)]
     #[must_use]
     pub const fn epoch(&self) -> u64 {
-        self.views.epoch
+        self.views.fetches.epoch
     }
 
     /// Records that decoded code of a page exists. Until [`unmark_code`](Self::unmark_code), writes to it are

@@ -246,10 +246,8 @@ impl Ram {
             self.refuse_code(to, bytes)?;
             return (0..count).try_for_each(|index| self.write(to.add(index * W::BYTES as u64), value));
         }
-        for index in 0..count as usize {
-            // SAFETY: `pointer` checked `count` times `W::BYTES` bytes.
-            unsafe { pointer.add(index).write_unaligned(value.to_le()) };
-        }
+        // SAFETY: `pointer` checked `count` times `W::BYTES` bytes.
+        unsafe { crate::fast::repeat(pointer, value, count as usize) };
         Ok(())
     }
 

@@ -31,6 +31,21 @@ pub struct Reference {
 pub trait ReferenceLog {
     /// Takes note of the next reference.
     fn record(&mut self, reference: Reference);
+
+    /// Takes note of references that a cached entry spared.
+    #[inline(always)]
+    fn spared(&mut self, _: Cached) {}
+}
+
+/// A kind of entry that spares a walk some of its references.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cached {
+    /// A paging-structure-cache entry, linear or combined: the walk begins below it.
+    Structure,
+    /// A guest-physical mapping: the address needs no walk of EPT.
+    GuestPhysical,
+    /// A guest-physical paging-structure-cache entry: the walk of EPT begins below it.
+    EptStructure,
 }
 
 impl ReferenceLog for () {

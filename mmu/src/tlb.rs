@@ -39,7 +39,7 @@ pub use meaning::TagMeaning;
 use crate::mapping::Space;
 use crate::translation::{GuestPageSize, PageSize, Requirement, Rights, Scope, Translation};
 use crate::walk::{EptStructure, Structure};
-use array::{Array, Entry, Hint};
+use array::{Array, Entry, Hint, Lost};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use key::{Key, Origin, Region};
 use level::{Plan, Probe};
@@ -333,32 +333,17 @@ impl Tlb {
         held.entries
     }
 
-    /// Drops the translations of an address that the current tag finds.
-    pub(crate) fn drop_current(&mut self, address: LinearAddress) {
+    /// Drops the translations of an address that the current tag finds; tells the size of the page around it beyond
+    /// which nothing was dropped.
+    pub(crate) fn drop_current(&mut self, address: LinearAddress) -> PageSize {
         let TagPair { own, global } = self.current.translations;
+        let mut lost = Lost::default();
         for array in &mut self.arrays {
             for tag in [own, global] {
-                array.drop_address(address, tag, &mut self.tags);
+                lost.add(array.drop_address(address, tag, &mut self.tags));
             }
         }
-    }
-
-    /// The size of the largest page that one entry covers.
-    pub(crate) fn reach(&self) -> PageSize {
-        let used = |size: &PageSize| self.arrays.iter().any(|array| array.uses(Region::page(*size)));
-        PageSize::ALL.into_iter().rev().find(used).unwrap_or(PageSize::Size4K)
-    }
-
-    /// The size of the page around `address` beyond which an invalidation of the address removes nothing.
-    pub(crate) fn invalidation_reach(&self, address: LinearAddress) -> PageSize {
-        let pieces =
-            |size: &GuestPageSize| self.arrays.iter().any(|array| array.may_hold_pieces(address, *size));
-        match Origin::ALL.into_iter().rev().find(pieces) {
-            // No smaller size has both halves.
-            Some(GuestPageSize::Size4M) => PageSize::Size1G,
-            Some(size) => size.cached().max(self.reach()),
-            None => self.reach(),
-        }
+        lost.reach()
     }
 }
 

@@ -282,4 +282,28 @@ impl Translation {
             ..self
         }
     }
+
+    /// The part of the translation that covers the 4-KByte page around `address`, with address line 20 as it is.
+    #[must_use]
+    pub(crate) fn behind(self, line: Line20, address: LinearAddress) -> Self {
+        match line {
+            Line20::Through => self,
+            Line20::Held => {
+                let page = self.narrowed(address, PageSize::Size4K);
+                Self { host_physical: HostPhysicalAddress(page.host_physical.0 & !(1 << 20)), ..page }
+            }
+        }
+    }
+}
+
+/// What becomes of bit 20 of physical addresses (the A20M# pin: SDM Vol. 3A, 10.7.13).
+///
+/// Only accesses to what is translated are held; references of walks are not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Line20 {
+    /// It reaches the memory.
+    #[default]
+    Through,
+    /// It is 0, as on a processor with 20 address bits.
+    Held,
 }

@@ -10,7 +10,7 @@ use crate::tlb::{
     Dropped, Evicted, Geometry, GeometryError, Globals, Invalidation, Level, Lookup, Pcids, Selected,
     Structures, Tlb,
 };
-use crate::translation::{PageSize, Requirement, Translation};
+use crate::translation::{Line20, PageSize, Requirement, Translation};
 use crate::walk::{Fresh, Notes, PageModificationLog, Reliance};
 use isa::address::{AccessKind, LinearAddress};
 use serde::{Deserialize, Serialize};
@@ -101,8 +101,11 @@ pub struct Translator {
     context: Context,
     /// What each kind of access needs in the context.
     requirements: [Requirement; 3],
+    /// The same with each other privilege, as far as it was asked for since the context changed.
+    others: [Option<[Requirement; 3]>; 3],
     notes: Notes,
     log: Option<PageModificationLog>,
+    line20: Line20,
 }
 
 impl Translator {
@@ -116,7 +119,7 @@ impl Translator {
         let mut tlb = Tlb::new(geometry)?;
         tlb.select(&context);
         let (requirements, notes) = (requirements(&context), Notes::default());
-        Ok(Self { tlb, context, requirements, notes, log: None })
+        Ok(Self { tlb, context, requirements, others: [None; 3], notes, log: None, line20: Line20::Through })
     }
 
     /// The current context.
@@ -131,16 +134,24 @@ impl Translator {
         if context == self.context {
             return Selected::AsBefore;
         }
+        if context == (Context { privilege: context.privilege, ..self.context }) {
+            self.set_privilege(context.privilege);
+            return Selected::AsBefore;
+        }
+        let is_same_space = Space::of(&context) == Space::of(&self.context);
         self.context = context;
         self.requirements = requirements(&context);
-        self.tlb.select(&context)
+        self.others = [None; 3];
+        if is_same_space { Selected::AsBefore } else { self.tlb.select(&context) }
     }
 
     /// Changes the privilege of the accesses, and nothing else of the context.
     pub fn set_privilege(&mut self, privilege: Privilege) {
         if privilege != self.context.privilege {
+            self.others[self.context.privilege as usize] = Some(self.requirements);
             self.context.privilege = privilege;
-            self.requirements = requirements(&self.context);
+            let context = &self.context;
+            self.requirements = *self.others[privilege as usize].get_or_insert_with(|| requirements(context));
         }
     }
 
@@ -155,6 +166,17 @@ impl Translator {
         self.log = log;
     }
 
+    /// What becomes of bit 20 of physical addresses.
+    #[must_use]
+    pub const fn line20(&self) -> Line20 {
+        self.line20
+    }
+
+    /// Changes what becomes of bit 20 of physical addresses; what is cached stays as it is.
+    pub(crate) const fn set_line20(&mut self, line: Line20) {
+        self.line20 = line;
+    }
+
     /// What is cached.
     #[inline]
     #[must_use]
@@ -167,6 +189,12 @@ impl Translator {
     #[must_use]
     pub const fn requirement(&self, kind: AccessKind) -> Requirement {
         self.requirements[kind as usize]
+    }
+
+    /// What accesses need in the current context, by kind.
+    #[inline(always)]
+    pub(crate) const fn requirements(&self) -> &[Requirement; 3] {
+        &self.requirements
     }
 
     /// Removes what `invalidation` covers.
@@ -255,8 +283,7 @@ impl Translator {
         log: &mut L,
         watcher: &mut W,
     ) -> Result<Found, Fault> {
-        let reach = self.tlb.reach();
-        self.tlb.drop_current(address);
+        let reach = self.tlb.drop_current(address);
         watcher.forgotten(address, reach);
         self.walk(ram, address, kind, log, watcher)
     }
@@ -281,7 +308,7 @@ impl Translator {
             Ok(translation)
         });
         let translation = match committed {
-            Ok(translation) => translation,
+            Ok(translation) => translation.behind(self.line20, address),
             Err(fault) => {
                 self.forget_faulting(address, &fault, watcher);
                 return Err(fault);
@@ -323,9 +350,7 @@ impl Translator {
         invalidation: Invalidation,
         watcher: &mut W,
     ) -> Dropped {
-        let reach = |address| self.tlb.invalidation_reach(address);
-        let reach = invalidation.address().map_or(PageSize::Size4K, reach);
-        let dropped = self.tlb.invalidate(invalidation);
+        let (dropped, reach) = self.tlb.invalidate_reaching(invalidation);
         watcher.invalidated(invalidation, reach);
         dropped
     }

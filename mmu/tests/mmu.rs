@@ -210,10 +210,25 @@ fn a_forgotten_invalidation_is_served_from_the_tlb_until_it_is_made() {
         .map(mmu.ram(), page(0), GuestPhysicalAddress(frame(5).0), 0x1000, PageSize::Size4K, permissions)
         .unwrap();
     assert_eq!(mmu.read(page(0)), Ok(1_u64), "stale, as on hardware");
-    let epoch = mmu.epoch();
     assert_eq!(mmu.invalidate(invlpg(page(0))).entries, 1);
-    assert_ne!(mmu.epoch(), epoch);
     assert_eq!(mmu.read(page(0)), Ok(5_u64));
+}
+
+#[test]
+fn an_epoch_ends_with_an_invalidation_of_a_page_that_was_fetched_from_and_of_no_other() {
+    let (mut mmu, _) = machine::<false>();
+    mmu.fetch(page(0)).unwrap();
+    mmu.read::<u64>(page(2)).unwrap();
+    let epoch = mmu.epoch();
+    mmu.invalidate(invlpg(page(1)));
+    assert_eq!(reason(mmu.write(page(2), 1_u64).unwrap_err()).1, PageFaultReason::NotWritable);
+    assert_eq!(mmu.epoch(), epoch, "neither INVLPG nor a page fault elsewhere");
+    mmu.invalidate(invlpg(page(0).add(5)));
+    assert_ne!(mmu.epoch(), epoch);
+    let (mut observed, _) = machine::<true>();
+    let epoch = observed.epoch();
+    observed.invalidate(invlpg(page(1)));
+    assert_ne!(observed.epoch(), epoch, "its fetches may have been probes");
 }
 
 #[test]

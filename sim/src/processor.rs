@@ -53,9 +53,15 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     pub fn select_context(&mut self) {
         let privilege = memory_privilege(Privilege::of_level(self.state.system.cpl));
         let mut context = self.translation.context(privilege);
-        context.controls.set(Controls::SMAP_OVERRIDE, self.state.flags.get() & Rflags::AC.bits() != 0);
+        context.controls.set(Controls::SMAP_OVERRIDE, self.state.flags.rest() & Rflags::AC.bits() != 0);
         context.pkru = self.state.system.pkru;
         self.memory.set_context(context);
+    }
+
+    /// The same for the delivery of an event, most of whose accesses are implicit.
+    pub fn select_context_of_delivery(&mut self) {
+        self.select_context();
+        self.memory.set_privilege(mmu::Privilege::ImplicitSupervisor);
     }
 
     /// Makes an access with other rights.

@@ -56,6 +56,13 @@ impl Progress {
         }
     }
 
+    /// Says what goes on, beside a bar.
+    pub fn say(&mut self, what: &'static str) {
+        if let Kind::Bar(bar) = &self.kind {
+            bar.set_message(what);
+        }
+    }
+
     /// Ends the display.
     pub fn finish(self) {
         if let Kind::Bar(bar) = self.kind {
@@ -67,9 +74,9 @@ impl Progress {
 fn bar(what: &str, unit: &str, total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(8));
     let template = if total.is_some() {
-        format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left")
+        format!("{what} {{bar:30}} {{human_pos}}/{{human_len}} {unit}, {{per_sec}}, {{eta}} left {{msg}}")
     } else {
-        format!("{what} {{spinner}} {{human_pos}} {unit}, {{per_sec}}, {{elapsed}}")
+        format!("{what} {{spinner}} {{human_pos}} {unit}, {{per_sec}}, {{elapsed}} {{msg}}")
     };
     // A template that indicatif refuses leaves its default style.
     if let Ok(style) = ProgressStyle::with_template(&template) {

@@ -73,6 +73,48 @@ fn the_files_that_were_asked_for_are_written_and_agree() {
     }
 }
 
+/// A processor of Skylake's kind without the caches named, and no cached entry of EPT paging structures.
+fn without(folder: &Path, caches: &[&str]) -> [u64; 4] {
+    let mut processor: toml::Table = include_str!("../processors/skylake.toml").parse().unwrap();
+    let removed = [caches, &["ept_structures"]].concat();
+    for cache in &removed {
+        processor["tlb"].as_table_mut().unwrap().remove(*cache).unwrap();
+    }
+    if let Some(structures) = processor["tlb"].get_mut("structures") {
+        structures.as_table_mut().unwrap().retain(|level, _| level == "pde");
+    }
+    let names: Vec<_> = removed.iter().map(|cache| format!("tlb.{cache}")).collect();
+    for source in processor["source"].as_array_mut().unwrap() {
+        source["keys"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|key| !names.iter().any(|name| key.as_str() == Some(name)));
+    }
+    processor["source"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|source| !source["keys"].as_array().unwrap().is_empty());
+    std::fs::write(folder.join("processor.toml"), processor.to_string()).unwrap();
+    let arguments = [&SMALL[..5], &["flush-all", "-q", "--uarch", "processor.toml", "--json", "-"]].concat();
+    let result: Value = serde_json::from_str(&succeed(folder, &arguments)).unwrap();
+    ["structure_hits", "walk_refs_guest", "nested_hits", "walk_refs_ept"]
+        .map(|key| result["strategies"][0][key].as_u64().unwrap())
+}
+
+#[test]
+fn a_cached_entry_spares_the_references_above_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [none, structures, nested] =
+        [&["structures", "guest_physical"][..], &["guest_physical"], &["structures"]]
+            .map(|caches| without(folder.path(), caches));
+    let ([0, guest, 0, ept], [structure_hits, ..], [.., nested_hits, _]) = (none, structures, nested) else {
+        panic!("hits without caches: {none:?}")
+    };
+    assert!(structure_hits > 10 && nested_hits > 10, "{structures:?} {nested:?}");
+    assert_eq!(structures[1], guest - 3 * structure_hits, "a PDE leaves the PTE to read");
+    assert_eq!(nested, [0, guest, nested_hits, ept - 4 * nested_hits]);
+}
+
 #[test]
 fn two_runs_differ_only_in_host_time_and_the_seed_changes_the_work() {
     let folder = tempfile::tempdir().unwrap();

@@ -103,7 +103,7 @@ fn every_model_has_only_what_is_offered_and_kvm_unit_has_all_of_it() {
 
 #[test]
 fn every_model_is_known_by_the_name_in_its_file() {
-    assert_eq!(Model::known().collect::<Vec<_>>(), ["minimal", "kvm-unit", "server"]);
+    assert_eq!(Model::known().collect::<Vec<_>>(), ["minimal", "kvm-unit", "server", "amd"]);
     assert!(Model::known().zip(models()).all(|(name, model)| model.name() == name));
 }
 
@@ -158,6 +158,31 @@ fn the_leaves_of_kvm_unit_are_these() {
     assert_eq!(answer(0x8000_0007, 0), [0, 0, 0, 0x100]);
     assert_eq!(answer(0x8000_0008, 0), [0x302e, 0, 0, 0]);
     assert_eq!((model.physical_address_width(), model.linear_address_width()), (46, 48));
+}
+
+#[test]
+fn the_leaves_of_amd_are_those_of_its_manual() {
+    let model = model("amd");
+    let answer = |leaf| model.cpuid(leaf, 0, &RUNNING);
+    for leaf in [0, 0x8000_0000] {
+        let [_, ebx, ecx, edx] = answer(leaf);
+        assert_eq!([ebx, edx, ecx].map(u32::to_le_bytes).concat(), b"AuthenticAMD");
+    }
+    assert_eq!((answer(2), answer(4)), ([0; 4], [0; 4]), "caches are told elsewhere");
+    assert_eq!((answer(1)[0], answer(0x8000_0001)[0]), (0x00a0_0f11, 0x00a0_0f11));
+    // SYSCALL is shown in every mode, and the flags of leaf 1 are repeated.
+    let outside = Dynamic { in_64_bit_mode: false, ..RUNNING };
+    assert_eq!(model.cpuid(0x8000_0001, 0, &outside), answer(0x8000_0001));
+    assert_eq!(answer(0x8000_0001)[3] & 0x0183_f3ff, answer(1)[3] & 0x0183_f3ff);
+    assert_eq!(answer(0x8000_0005)[2..], [0x2008_0140, 0x2008_0140]);
+}
+
+#[test]
+fn a_vendor_without_a_processor_is_refused() {
+    let text = "base = \"server\"\nname = \"mine\"\ndescription = \"x\"\nvendor = \"GenuineAMD\"\n";
+    let expected = "file.toml: vendor = \"GenuineAMD\": no vendor has this name; \
+                    known are GenuineIntel, AuthenticAMD";
+    assert_eq!(Model::from_toml(text, "file.toml").unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -241,7 +266,7 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn a_file_is_refused_with_file_key_value_and_reason() {
-    let known = "known are minimal, kvm-unit, server";
+    let known = "known are minimal, kvm-unit, server, amd";
     let refusals = [
         ("features = [\"FPU\", \"SSE9\"]", "user.toml: features = SSE9: no feature has this name".into()),
         ("features = [\"FPU\", \"FPU\"]", "user.toml: features = FPU: already there".into()),
@@ -322,7 +347,7 @@ fn a_file_of_the_user_is_read_and_an_unknown_name_lists_the_known() {
     let unknown = Model::select("none").unwrap_err().to_string();
     assert_eq!(
         unknown,
-        "no processor model is named `none`; known are minimal, kvm-unit, server, or a file that ends in .toml"
+        "no processor model is named `none`; known are minimal, kvm-unit, server, amd, or a file that ends in .toml"
     );
 }
 

@@ -5,6 +5,8 @@ mod edges;
 #[cfg(test)]
 mod linux;
 #[cfg(test)]
+mod random_guests;
+#[cfg(test)]
 mod replay;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod silicon;

@@ -26,11 +26,17 @@ pub mod controls;
 pub mod dump;
 pub mod entry_rules;
 pub mod error_number;
+pub mod exit;
 pub mod exit_reason;
 pub mod field;
+pub mod instruction_information;
+pub mod intercept;
+pub mod operation;
+pub mod physical;
 pub mod sample;
 mod standing;
 mod table;
+pub mod transition;
 pub mod vmcs;
 
 pub use standing::Standing;

@@ -30,7 +30,7 @@ use crate::field::{AccessType, Encoding};
 use std::fmt;
 
 pub use field_set::FieldSet;
-pub use region::{REGION_SIZE, REVISION_IDENTIFIER, Region};
+pub use region::{LAUNCH_STATE_AT, REGION_SIZE, REVISION_IDENTIFIER, Region};
 
 /// The launch state of a VMCS (SDM 27.1): VMLAUNCH needs `Clear`, VMRESUME needs `Launched`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -4,6 +4,7 @@ use super::for_condition;
 use super::transfer::{peek, push_value};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::{Form, Kind, Size};
+use crate::event::EventKind;
 use crate::flags::{self, Condition};
 use crate::operand::{Flat, Memory, Register, Source};
 use crate::record::{Handler, Record};
@@ -14,7 +15,6 @@ use iced_x86::{ConditionCode, Mnemonic};
 const LONGEST: u8 = 15;
 
 /// The handler for a form of this family.
-#[allow(clippy::cast_possible_truncation, reason = "a vector has 8 bits")]
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     match form.mnemonic() {
         Mnemonic::Jmp => jmp(form),
@@ -22,9 +22,9 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Mnemonic::Ret => ret(form),
         Mnemonic::Syscall => Some(|_, _| Err(Stop::SystemCall.into())),
         Mnemonic::Hlt => Some(|_, _| Err(Stop::Halt.into())),
-        Mnemonic::Int => Some(|_, record| Err(Stop::SoftwareInterrupt(record.immediate as u8).into())),
-        Mnemonic::Int1 => Some(|_, _| Err(Stop::SoftwareInterrupt(1).into())),
-        Mnemonic::Int3 => Some(|_, _| Err(Stop::SoftwareInterrupt(3).into())),
+        Mnemonic::Int => Some(int),
+        Mnemonic::Int1 => Some(|_, _| Err(Stop::DEBUG_TRAP.into())),
+        Mnemonic::Int3 => Some(|_, _| Err(Stop::BREAKPOINT.into())),
         Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => Some(|_, _| Err(Stop::INVALID_OPCODE.into())),
         Mnemonic::INVALID => Some(invalid),
         _ if form.instruction.is_jcc_short_or_near() => {
@@ -32,6 +32,12 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         }
         _ => None,
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "a vector has 8 bits")]
+fn int<C: Cpu>(_: &mut C, record: &Record<C>) -> Result<(), Stopped> {
+    let (vector, kind) = (record.immediate as u8, EventKind::SoftwareInterrupt);
+    Err(Stop::SoftwareInterrupt { vector, kind }.into())
 }
 
 /// An encoding without meaning, LOCK where it is not allowed (SDM Vol. 2A, LOCK), or too many bytes (SDM Vol. 3A, 7.15,

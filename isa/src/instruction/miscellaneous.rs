@@ -7,7 +7,6 @@ use crate::decode::{Form, Size};
 use crate::flags::{Direction, Rflags};
 use crate::operand::{Destination, Memory};
 use crate::record::{Handler, Record};
-use crate::stack::stack_fault;
 use crate::state::{Slot, State};
 use crate::width::Width;
 use iced_x86::{Code, Mnemonic};
@@ -115,18 +114,18 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
     let frame = old_top.wrapping_sub(size);
     let below = |words: u64| LinearAddress(frame.wrapping_sub(words * size));
     // In this order, because the old frame may overlap what is pushed.
-    cpu.write(LinearAddress(frame), W::truncate(old_frame)).map_err(stack_fault)?;
+    cpu.write(LinearAddress(frame), W::truncate(old_frame))?;
     for nesting in 1..level {
         let at = LinearAddress(old_frame.wrapping_sub(nesting * size));
-        let pointer: W = cpu.read(at).map_err(stack_fault)?;
-        cpu.write(below(nesting), pointer).map_err(stack_fault)?;
+        let pointer: W = cpu.read(at)?;
+        cpu.write(below(nesting), pointer)?;
     }
     if level > 0 {
-        cpu.write(below(level), W::truncate(frame)).map_err(stack_fault)?;
+        cpu.write(below(level), W::truncate(frame))?;
     }
     // The new top must be writable, although nothing is stored there.
     let top = below(level).0.wrapping_sub(allocated);
-    cpu.modify(LinearAddress(top), |_, old: W| old).map_err(stack_fault)?;
+    cpu.modify(LinearAddress(top), |_, old: W| old)?;
     let state = cpu.state_mut();
     state.put(Slot::Rbp, W::truncate(frame));
     state.set_slot(Slot::Rsp, top);
@@ -135,7 +134,7 @@ fn enter<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
 
 fn leave<C: Cpu, W: Width>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     let frame = cpu.state().slot(Slot::Rbp);
-    let old: W = cpu.read(LinearAddress(frame)).map_err(stack_fault)?;
+    let old: W = cpu.read(LinearAddress(frame))?;
     let state = cpu.state_mut();
     state.set_slot(Slot::Rsp, frame.wrapping_add(W::BYTES as u64));
     state.put(Slot::Rbp, old);

@@ -7,7 +7,6 @@ use crate::decode::{Form, Kind, Size};
 use crate::flags::{self, Condition};
 use crate::operand::{Destination, Flat, Immediate, Memory, Register, Source, SourceRegister};
 use crate::record::{Handler, Record};
-use crate::stack::stack_fault;
 use crate::state::Slot;
 use crate::width::{Scalar, Width};
 use iced_x86::{Code, ConditionCode, Mnemonic};
@@ -186,7 +185,7 @@ fn push_operand<C: Cpu, W: Width, S: Source>(cpu: &mut C, record: &Record<C>) ->
 #[inline(always)]
 pub(crate) fn push_value<C: Cpu, S: Scalar>(cpu: &mut C, value: S) -> Result<(), Stopped> {
     let top = cpu.state().slot(Slot::Rsp).wrapping_sub(S::BYTES as u64);
-    cpu.write(LinearAddress(top), value).map_err(stack_fault)?;
+    cpu.write(LinearAddress(top), value)?;
     cpu.state_mut().set_slot(Slot::Rsp, top);
     Ok(())
 }
@@ -215,7 +214,7 @@ fn pop_kind<C: Cpu, W: Width>(kind: Kind) -> Option<Handler<C>> {
 #[inline(always)]
 pub(crate) fn peek<C: Cpu, S: Scalar>(cpu: &mut C) -> Result<(S, u64), Stopped> {
     let top = cpu.state().slot(Slot::Rsp);
-    let value = cpu.read(LinearAddress(top)).map_err(stack_fault)?;
+    let value = cpu.read(LinearAddress(top))?;
     Ok((value, top.wrapping_add(S::BYTES as u64)))
 }
 

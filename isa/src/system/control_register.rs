@@ -11,6 +11,8 @@ use crate::state::State;
 pub enum Refusal {
     /// It sets bits that are reserved.
     Reserved(u64),
+    /// It clears bits that VMX operation fixes to 1.
+    Fixed(u64),
     /// CR0.PG = 1 with CR0.PE = 0.
     PagingWithoutProtection,
     /// CR0.NW = 1 with CR0.CD = 0.
@@ -43,7 +45,7 @@ impl From<Refusal> for Stopped {
     }
 }
 
-fn refuse_if(condition: bool, refusal: Refusal) -> Result<(), Refusal> {
+pub(crate) fn refuse_if(condition: bool, refusal: Refusal) -> Result<(), Refusal> {
     if condition { Err(refusal) } else { Ok(()) }
 }
 
@@ -55,6 +57,7 @@ fn refuse_if(condition: bool, refusal: Refusal) -> Result<(), Refusal> {
 pub fn cr0(state: &State, value: u64) -> Result<Cr0, Refusal> {
     refuse_if(value >> 32 != 0, Refusal::Reserved(value >> 32 << 32))?;
     let new = Cr0::from_bits_truncate(value) | Cr0::ET;
+    refuse_cleared(new.bits(), state.system.view.cr0_ones)?;
     let paging = new.contains(Cr0::PG);
     refuse_if(paging && !new.contains(Cr0::PE), Refusal::PagingWithoutProtection)?;
     refuse_if(new.contains(Cr0::NW) && !new.contains(Cr0::CD), Refusal::NotWriteThroughWithCache)?;
@@ -67,6 +70,11 @@ pub fn cr0(state: &State, value: u64) -> Result<Cr0, Refusal> {
         _ => {}
     }
     Ok(new)
+}
+
+/// Whether all bits that VMX operation fixes to 1 are 1 (SDM A.7, A.8).
+fn refuse_cleared(value: u64, ones: u64) -> Result<(), Refusal> {
+    refuse_if(value & ones != ones, Refusal::Fixed(ones & !value))
 }
 
 /// What must hold to activate IA-32e mode (SDM Vol. 3A, 11.8.5).
@@ -99,6 +107,7 @@ pub fn cr4(state: &State, value: u64) -> Result<Cr4, Refusal> {
     let system = &state.system;
     let reserved = value & !system.features.cr4.bits();
     refuse_if(reserved != 0, Refusal::Reserved(reserved))?;
+    refuse_cleared(value, system.view.cr4_ones)?;
     let new = Cr4::from_bits_truncate(value);
     let set = new - system.cr4;
     let ia32e = state.is_ia32e();

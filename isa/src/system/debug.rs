@@ -37,6 +37,17 @@ bitflags! {
     }
 }
 
+/// Which RFLAGS.TF decides whether an instruction is followed by a single-step trap.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Stepping {
+    /// The one before the instruction (SDM Vol. 3B, 19.3.1.4).
+    #[default]
+    AsBefore,
+    /// The one after it: of SYSCALL, which IA32_FMASK can keep from being stepped, and of SYSRET, which is stepped as
+    /// soon as it has restored the flag.
+    AsAfter,
+}
+
 /// DR6 after reset: bits 31:16 and 11:4 are 1, of which 16 and 11 are active-low.
 pub const DR6_RESET: u64 = 0xffff_0ff0;
 /// DR7 after reset: bit 10 is 1.
@@ -180,6 +191,14 @@ pub fn on_io(system: &System, port: u16, bytes: u8) -> Dr6 {
 #[must_use]
 pub const fn is_armed(system: &System) -> bool {
     system.dr7 & ENABLES != 0
+}
+
+/// Whether an enabled breakpoint waits for data accesses, so that the machine has to compare each with it.
+#[must_use]
+pub fn watches_data(system: &System) -> bool {
+    let data =
+        |breakpoint: &Breakpoint| matches!(breakpoint.condition, Condition::Write | Condition::ReadWrite);
+    is_armed(system) && (0..4).filter_map(|number| breakpoint(system, number)).any(|found| data(&found))
 }
 
 /// Whether the machine must look at each instruction: a breakpoint is enabled, or EFLAGS.TF or EFLAGS.RF is 1. RF

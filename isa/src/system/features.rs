@@ -55,6 +55,27 @@ bitflags! {
         const XSAVES = 1 << 22;
         /// IA-32e mode, and the MSRs that come with it.
         const LONG_MODE = 1 << 23;
+        /// SYSCFG, HWCR and the four performance counters of AMD's processors, which keep what is written and do nothing.
+        const AMD_CONFIGURATION = 1 << 24;
+    }
+}
+
+bitflags! {
+    /// In what the processor differs from what the SDM describes: behaviours that the manual of AMD has instead
+    /// (AMD64 Architecture Programmer's Manual, Vol. 2, 6.1, and Vol. 3).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Behaviours: u32 {
+        /// SYSCALL and SYSRET also execute outside 64-bit mode: SYSCALL goes to IA32_CSTAR from compatibility mode, and
+        /// to bits 31:0 of IA32_STAR outside IA-32e mode, where neither saves or restores the flags.
+        const SYSCALL_EVERYWHERE = 1 << 0;
+        /// SYSENTER and SYSEXIT are #UD in IA-32e mode.
+        const NO_SYSENTER_IN_IA32E = 1 << 1;
+        /// SYSRET takes any RCX: the fault for one that is not canonical comes at privilege level 3.
+        const SYSRET_TAKES_ANY_TARGET = 1 << 2;
+        /// SYSRET loads the selector of SS and nothing else of it.
+        const SYSRET_LOADS_STACK_SELECTOR = 1 << 3;
+        /// IA32_SYSENTER_ESP and IA32_SYSENTER_EIP keep 32 bits.
+        const NARROW_SYSENTER = 1 << 4;
     }
 }
 
@@ -75,6 +96,8 @@ pub struct Features {
     pub efer: Efer,
     /// Everything that has no control bit of its own.
     pub offers: Offers,
+    /// In what it differs from the SDM.
+    pub behaviours: Behaviours,
     /// MAXPHYADDR: 32 to 52.
     pub physical_address_width: u8,
     /// The widest linear address: 32, 48 or 57.
@@ -96,7 +119,8 @@ impl Default for Features {
         Self {
             cr4: Cr4::all() - absent,
             efer: Efer::all(),
-            offers: Offers::all() - Offers::XSAVES,
+            offers: Offers::all() - Offers::XSAVES - Offers::AMD_CONFIGURATION,
+            behaviours: Behaviours::empty(),
             physical_address_width: 46,
             linear_address_width: 57,
             xcr0: 0x203,
@@ -113,6 +137,11 @@ impl Features {
     #[must_use]
     pub const fn is_canonical(&self, address: u64) -> bool {
         is_canonical(address, self.linear_address_width)
+    }
+
+    /// The bits that IA32_SYSENTER_ESP and IA32_SYSENTER_EIP keep.
+    pub(crate) const fn sysenter_mask(&self) -> u64 {
+        if self.behaviours.contains(Behaviours::NARROW_SYSENTER) { u32::MAX as u64 } else { u64::MAX }
     }
 }
 

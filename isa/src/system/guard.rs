@@ -3,7 +3,7 @@
 //!
 //! Faults that depend on operands are with the handlers.
 
-use super::Offers;
+use super::{Behaviours, Offers};
 use crate::control::{Cr0, Cr4, Efer};
 use crate::cpu::{Stop, Stopped};
 use crate::event::Vector;
@@ -21,6 +21,12 @@ pub enum Condition {
     RealAddress,
     /// The processor is not in 64-bit mode.
     Outside64BitMode,
+    /// The processor is in compatibility mode.
+    Compatibility,
+    /// The processor is not in 64-bit mode, and does not execute SYSCALL elsewhere.
+    NoSyscallHere,
+    /// The processor is in IA-32e mode, and does not execute SYSENTER there.
+    NoSysenterHere,
     /// One of these bits of CR4 is 0.
     Cr4Lacks(Cr4),
     /// This bit of CR4 is 1 and CPL is not 0.
@@ -49,6 +55,14 @@ impl Condition {
             Self::Virtual8086 => state.is_virtual_8086(),
             Self::RealAddress => state.is_real_address(),
             Self::Outside64BitMode => state.code_size() != CodeSize::Bits64,
+            Self::Compatibility => state.is_ia32e() && state.code_size() != CodeSize::Bits64,
+            Self::NoSyscallHere => {
+                state.code_size() != CodeSize::Bits64
+                    && !system.features.behaviours.contains(Behaviours::SYSCALL_EVERYWHERE)
+            }
+            Self::NoSysenterHere => {
+                state.is_ia32e() && system.features.behaviours.contains(Behaviours::NO_SYSENTER_IN_IA32E)
+            }
             Self::Cr4Lacks(bits) => !system.cr4.contains(bits),
             Self::Cr4Restricts(bit) => system.cr4.contains(bit) && system.cpl != 0,
             Self::Cr4DoesNotPermit(bit) => !system.cr4.contains(bit) && system.cpl != 0,
@@ -89,8 +103,8 @@ impl Refused {
 pub struct Rule(pub Condition, pub Refused);
 
 use Condition::{
-    Cr4DoesNotPermit, Cr4Lacks, Cr4Restricts, EferLacks, HasNot, Lacks, NoSysenterSegment, Outside64BitMode,
-    Privilege, RealAddress, TaskSwitched, Virtual8086,
+    Compatibility, Cr4DoesNotPermit, Cr4Lacks, Cr4Restricts, EferLacks, HasNot, Lacks, NoSyscallHere,
+    NoSysenterHere, NoSysenterSegment, Outside64BitMode, Privilege, RealAddress, TaskSwitched, Virtual8086,
 };
 use Refused::{DeviceNotAvailable as NM, GeneralProtection as GP, InvalidOpcode as UD};
 
@@ -146,10 +160,13 @@ guarded! {
     Stac: HasNot(Cr4::SMAP) => UD, Privilege => UD;
     Str: RealAddress => UD, Virtual8086 => UD, Cr4Restricts(Cr4::UMIP) => GP;
     Swapgs: Outside64BitMode => UD, Privilege => GP;
-    Syscall: Outside64BitMode => UD, EferLacks(Efer::SCE) => UD;
-    Sysenter: Lacks(Offers::SYSENTER) => UD, RealAddress => GP, NoSysenterSegment => GP;
-    Sysexit: Lacks(Offers::SYSENTER) => UD, RealAddress => GP, Privilege => GP, NoSysenterSegment => GP;
-    Sysret: Outside64BitMode => UD, EferLacks(Efer::SCE) => UD, Privilege => GP;
+    Syscall: NoSyscallHere => UD, EferLacks(Efer::SCE) => UD;
+    Sysenter: Lacks(Offers::SYSENTER) => UD, NoSysenterHere => UD, RealAddress => GP, NoSysenterSegment => GP;
+    Sysexit: Lacks(Offers::SYSENTER) => UD, NoSysenterHere => UD, RealAddress => GP, Privilege => GP,
+        NoSysenterSegment => GP;
+    Sysret: NoSyscallHere => UD, EferLacks(Efer::SCE) => UD, RealAddress => GP, Privilege => GP;
+    /// All instructions of VMX but VMCALL and VMFUNC. CR4.VMXE is 1 in VMX operation; VMXON needs it as well.
+    Vmx: Lacks(Offers::VMX) => UD, RealAddress => UD, Virtual8086 => UD, Compatibility => UD, Cr4Lacks(Cr4::VMXE) => UD;
     /// WBINVD and WBNOINVD.
     Wbinvd: Privilege => GP;
     Wrmsr: Privilege => GP;

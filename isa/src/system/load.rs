@@ -117,13 +117,15 @@ pub(crate) fn stack_segment<C: Cpu>(
 pub(crate) const DATA_REGISTERS: [SegmentRegister; 4] =
     [SegmentRegister::Es, SegmentRegister::Fs, SegmentRegister::Gs, SegmentRegister::Ds];
 
-/// Empties the data segment registers that an outer level `cpl` may not use (SDM Vol. 2B, RET and IRET).
+/// Makes the selectors null of the data segment registers that an outer level `cpl` may not use (SDM Vol. 2B, RET and
+/// IRET). Their bases stay, as on processors: 64-bit code goes on to use those of FS and GS.
 pub(crate) fn drop_privileged(state: &mut State, cpl: u8) {
     for register in DATA_REGISTERS {
         let rights = state.rights(register);
         let conforming = rights.contains(AccessRights::CODE | AccessRights::CONFORMING);
         if !rights.contains(AccessRights::UNUSABLE) && !conforming && rights.dpl() < cpl {
-            state.set_segment(register, Segment::UNUSABLE);
+            let base = state.slot(register.base());
+            state.set_segment(register, Segment { base, ..Segment::UNUSABLE });
         }
     }
 }

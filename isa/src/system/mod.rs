@@ -12,7 +12,7 @@ pub(crate) mod stack;
 pub(crate) mod task;
 pub(crate) mod transfer;
 
-pub use deliver::deliver;
+pub use deliver::{deliver, pushed_flags};
 pub use double_fault::{Combined, EventClass, combine};
 pub use selector::{Selector, Table};
 pub use task::{TaskSwitch, TaskSwitchSource, exception_of};
@@ -24,9 +24,12 @@ pub mod guard;
 mod intercept;
 pub mod io;
 pub mod msr;
+pub mod smm;
+mod vmx;
 
-pub use features::{Features, Offers, is_canonical};
+pub use features::{Behaviours, Features, Offers, is_canonical};
 pub use intercept::{Intercepted, Io, IoDirection, PortOperand, Repetition, StringIo, TableRegister};
+pub use vmx::{ControlRegisterView, VmxInstruction, VmxOutcome, VmxRequest};
 
 use crate::address::LinearAddress;
 use crate::control::{Cr0, Cr4, Efer};
@@ -145,6 +148,12 @@ pub struct System {
     pub msrs: msr::Stored,
     /// The address that MONITOR armed; the machine clears it when that line is written or the wait ends.
     pub monitored: Option<LinearAddress>,
+    /// What VMX makes of CR0 and CR4.
+    pub view: ControlRegisterView,
+    /// SMBASE: where the area of system-management mode is. The mode itself is blocking by SMI.
+    pub smbase: u32,
+    /// Whether the instruction that completed last is single-stepped by RFLAGS.TF as it left it; the machine clears it.
+    pub stepping: debug::Stepping,
     /// What the processor offers.
     pub features: Features,
 }
@@ -178,6 +187,9 @@ impl Default for System {
             tsc_aux: 0,
             msrs: msr::Stored::default(),
             monitored: None,
+            view: ControlRegisterView::default(),
+            smbase: smm::SMBASE_RESET,
+            stepping: debug::Stepping::AsBefore,
             features: Features::default(),
         }
     }

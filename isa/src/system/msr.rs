@@ -89,8 +89,8 @@ impl Field {
             Self::KernelGsBase => system.kernel_gs_base = value,
             Self::TscAux => system.tsc_aux = value,
             Self::SysenterCs => system.system_call.sysenter_cs = value & 0xffff_ffff,
-            Self::SysenterEsp => system.system_call.sysenter_esp = value,
-            Self::SysenterEip => system.system_call.sysenter_eip = value,
+            Self::SysenterEsp => system.system_call.sysenter_esp = value & system.features.sysenter_mask(),
+            Self::SysenterEip => system.system_call.sysenter_eip = value & system.features.sysenter_mask(),
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ fn into_traps_only_after_an_overflow() {
     let mut machine = crate::machine::machine(Mode::Bits32, &[0xce], 0x8000);
     machine.state.flags.set_of(true);
     let run = run(&mut machine);
-    assert_eq!(run.stop, Some(Stop::SoftwareInterrupt(4)));
+    assert_eq!(run.stop, Some(Stop::OVERFLOW));
     assert_eq!(run.next_rip, Mode::Bits32.code() + 1);
 }
 

@@ -8,7 +8,7 @@ use isa::event::Exception;
 use isa::flags::Rflags;
 use isa::segment::{AccessRights, Segment, SegmentRegister};
 use isa::state::{Slot, State};
-use isa::system::Intercepted;
+use isa::system::{Intercepted, VmxInstruction, VmxOutcome};
 use isa::width::Scalar;
 
 /// Where the code is.
@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) memory: Vec<u8>,
     pub(crate) changes: Vec<TranslationChange>,
     pub(crate) intercepted: Vec<Intercepted>,
+    /// Instructions of VMX that have asked whether they may go on; all are told that they have succeeded.
+    pub(crate) begun: Vec<VmxInstruction>,
     /// Whether interceptions exit.
     pub(crate) exits: bool,
     /// Accesses to ports: port, bytes, what was written.
@@ -106,6 +108,7 @@ impl Machine {
             memory: vec![0; usize::try_from(END).unwrap()],
             changes: Vec::new(),
             intercepted: Vec::new(),
+            begun: Vec::new(),
             exits: false,
             ports: Vec::new(),
             msrs: Vec::new(),
@@ -209,6 +212,10 @@ impl Cpu for Machine {
     fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
         self.intercepted.push(*intercepted);
         if self.exits { Err(Stop::Machine.into()) } else { Ok(()) }
+    }
+    fn vmx_begin(&mut self, instruction: VmxInstruction, _: u64) -> Result<Option<VmxOutcome>, Stopped> {
+        self.begun.push(instruction);
+        if self.exits { Err(Stop::Machine.into()) } else { Ok(Some(VmxOutcome::Succeed)) }
     }
     fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
         self.locate(at, 1, 0x10).map(|_| HostPhysicalAddress(at.0))

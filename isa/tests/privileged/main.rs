@@ -1,6 +1,7 @@
 //! System instructions: who may execute them, what they are refused for, and what they do.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod amd;
 mod control_register;
 mod debug;
 mod guard;

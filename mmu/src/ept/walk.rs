@@ -6,7 +6,7 @@ use super::{
 };
 use crate::fault::Fault;
 use crate::ram::Ram;
-use crate::reference::{Dimension, Reference, ReferenceLog};
+use crate::reference::{Cached, Dimension, Reference, ReferenceLog};
 use crate::translation::PageSize;
 use crate::walk::{EptStructure, FlagUpdates, Keeps, Notes, Reliance, WalkCaches};
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress};
@@ -90,6 +90,7 @@ impl<C: WalkCaches, L: ReferenceLog> EptWalk<'_, C, L> {
         match self.caches.ept_structure(self.address) {
             Some(structure) if structure.level < level => {
                 self.notes.reliance = Reliance::Caches;
+                self.log.spared(Cached::EptStructure);
                 structure
             }
             _ => {

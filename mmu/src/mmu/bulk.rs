@@ -1,10 +1,13 @@
 //! Accesses to many bytes.
 
 use super::Mmu;
+use super::observe::Access;
 use crate::context::{Context, Controls, Privilege};
+use crate::fast::without_repetition;
 use crate::fault::Fault;
 use crate::paging;
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress, PAGE_SIZE};
+use isa::width::Scalar;
 
 /// Consecutive bytes that one translation makes accessible.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,20 +22,71 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     /// The longest run of bytes from `address` on, up to `wanted` and to the end of the 4-KByte page, that may be
     /// read or written directly with the methods of [`Ram`](crate::Ram).
     ///
-    /// String instructions with a repeat prefix go from run to run; each is one access to the TLB.
+    /// Each run is one access to the TLB.
     ///
     /// # Errors
     ///
     /// Those of an access of one byte.
     pub fn run(&mut self, address: LinearAddress, kind: AccessKind, wanted: u64) -> Result<Run, Fault> {
-        let rest = PAGE_SIZE - address.page_offset() as u64;
-        let length = wanted.clamp(1, rest);
-        let host_physical = self.translate(address, kind, length as u16)?;
+        let length = wanted.clamp(1, rest_of_page(address));
+        let translation = self.resolve(Access { kind, linear: address, bytes: length as u16 })?;
+        let host_physical = translation.host(address);
         self.ram.read::<u8>(host_physical)?;
         if kind == AccessKind::Write {
             self.ram.refuse_code(host_physical, length)?;
         }
+        self.fill(address, &translation);
         Ok(Run { host_physical, length })
+    }
+
+    /// Copies whole elements upward, as REP MOVS does, as far as one page of each side reaches and copying element by
+    /// element does the same; returns the number of bytes. Each side is one access to the TLB.
+    ///
+    /// 0 asks for element by element, which also finds the fault if there is one.
+    pub fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, wanted: u64, element: u64) -> u64 {
+        let length = wanted.min(rest_of_page(from)).min(rest_of_page(to));
+        if !OBSERVED && length != 0 {
+            let done = self.views.fast.copy(from, to, length, element);
+            if done != 0 {
+                return done;
+            }
+        }
+        self.copy_run_slow(from, to, length, element).unwrap_or(0)
+    }
+
+    #[inline(never)]
+    fn copy_run_slow(
+        &mut self,
+        from: LinearAddress,
+        to: LinearAddress,
+        length: u64,
+        element: u64,
+    ) -> Result<u64, Fault> {
+        let source = self.run(from, AccessKind::Read, length)?.host_physical;
+        let target = self.run(to, AccessKind::Write, length)?.host_physical;
+        let bytes = without_repetition(source.0, target.0, length, element);
+        self.ram.copy_within(source, target, bytes)?;
+        Ok(bytes)
+    }
+
+    /// Repeats a value upward, as REP STOS does, as far as one page reaches; returns the number of bytes. It is one
+    /// access to the TLB.
+    ///
+    /// 0 asks for element by element, which also finds the fault if there is one.
+    pub fn fill_run<W: Scalar>(&mut self, to: LinearAddress, wanted: u64, value: W) -> u64 {
+        let elements = wanted.min(rest_of_page(to)) / W::BYTES as u64;
+        if !OBSERVED && elements != 0 && self.views.fast.repeat(to, value, elements).is_some() {
+            return elements * W::BYTES as u64;
+        }
+        self.fill_run_slow(to, value, elements).unwrap_or(0)
+    }
+
+    #[inline(never)]
+    fn fill_run_slow<W: Scalar>(&mut self, to: LinearAddress, value: W, elements: u64) -> Result<u64, Fault> {
+        let bytes = elements * W::BYTES as u64;
+        let target = self.run(to, AccessKind::Write, bytes)?.host_physical;
+        self.ram.fill(target, value, elements)?;
+        Ok(bytes)
     }
 
     /// Copies guest memory out, whatever its access rights; for loaders, debuggers and tests.
@@ -88,6 +142,10 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
         let length = wanted.min(PAGE_SIZE as usize - address.page_offset());
         Ok((translation.translation.host(address), length))
     }
+}
+
+fn rest_of_page(address: LinearAddress) -> u64 {
+    PAGE_SIZE - address.page_offset() as u64
 }
 
 /// The context with every access right.

@@ -1,6 +1,7 @@
 //! Everything that the fast map does not answer.
 
 use super::Mmu;
+use super::noting::Noting;
 use super::observe::Access;
 use super::views::Epochs;
 use crate::fast::Allowed;
@@ -152,10 +153,17 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
 
     #[inline(always)]
     pub(super) fn resolve(&mut self, access: Access) -> Result<Translation, Fault> {
+        if !OBSERVED && self.noting == Noting::On {
+            self.note(access);
+        }
         let Self { ram, translator, views, observations, .. } = self;
         let Access { kind, linear, .. } = access;
         if !OBSERVED {
-            return Ok(translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)?.translation);
+            let found = translator.resolve::<false, _, _>(ram, linear, kind, &mut (), views)?.translation;
+            if kind == AccessKind::Execute {
+                views.fetches.note(linear, found.guest_size);
+            }
+            return Ok(found);
         }
         if let Some(&translation) = translator.hinted(linear, kind) {
             observations.hit(Hit::L1, access, translation.host(linear));
@@ -168,8 +176,8 @@ impl<const OBSERVED: bool> Mmu<OBSERVED> {
     }
 
     #[inline]
-    fn fill(&mut self, address: LinearAddress, translation: &Translation) {
-        if OBSERVED {
+    pub(super) fn fill(&mut self, address: LinearAddress, translation: &Translation) {
+        if OBSERVED || self.noting == Noting::On {
             return;
         }
         let host = translation.host(address);

@@ -6,6 +6,7 @@
 //! While a processor waits for its turn it has no RAM, and an empty map answers in place of that of the current view.
 
 use super::ContextChange;
+use super::fetches::{Fetches, NotedFetches, STALE};
 use crate::context::PagingMode;
 use crate::fast::FastMap;
 use crate::mapping::Space;
@@ -18,9 +19,6 @@ use std::sync::Arc;
 
 /// Views that are kept beside the current one.
 const PARKED: usize = 5;
-
-/// An epoch that no view has when it is used: it gets a new one before.
-const STALE: u64 = 0;
 
 /// Everything that the answers of a fast map depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +45,7 @@ impl View {
 struct Parked {
     view: View,
     fast: FastMap,
-    epoch: u64,
+    fetches: Fetches,
     left: u64,
 }
 
@@ -69,24 +67,26 @@ pub(super) struct Views {
     home: Option<Arc<Backing>>,
     /// Marks of code pages that the maps know of.
     marks: u64,
-    pub(super) epoch: u64,
+    pub(super) fetches: Fetches,
     pub(super) view: View,
     parked: Vec<Parked>,
     /// The last number of [`home`](Self::home), while the processor runs.
     epochs: u64,
     clock: u64,
+    noting: NotedFetches,
 }
 
 impl Views {
     /// Views of a processor that waits for its first turn.
-    pub(super) fn new(view: View) -> Self {
+    pub(super) fn new(view: View, noting: NotedFetches) -> Self {
         Self {
             fast: FastMap::default(),
             resting: FastMap::default(),
             turn: Turn::Waiting,
             home: None,
             marks: 0,
-            epoch: STALE,
+            fetches: Fetches::new(noting),
+            noting,
             view,
             parked: Vec::new(),
             epochs: 0,
@@ -132,7 +132,7 @@ impl Views {
         let next = &mut self.parked[index];
         core::mem::swap(&mut next.view, &mut self.view);
         core::mem::swap(&mut next.fast, fast);
-        core::mem::swap(&mut next.epoch, &mut self.epoch);
+        core::mem::swap(&mut next.fetches, &mut self.fetches);
         next.left = self.clock;
         self.renew_stale();
         ContextChange::Translations
@@ -140,9 +140,9 @@ impl Views {
 
     /// Gives the current view an epoch that no view of this RAM has had, if it needs one.
     fn renew_stale(&mut self) {
-        if self.epoch == STALE && self.turn == Turn::Running {
+        if self.fetches.epoch == STALE && self.turn == Turn::Running {
             self.epochs += 1;
-            self.epoch = self.epochs;
+            self.fetches.epoch = self.epochs;
         }
     }
 
@@ -152,22 +152,23 @@ impl Views {
             return index;
         }
         if self.parked.len() < PARKED {
-            self.parked.push(Parked { view, fast: FastMap::default(), epoch: STALE, left: 0 });
+            let (fast, fetches) = (FastMap::default(), Fetches::new(self.noting));
+            self.parked.push(Parked { view, fast, fetches, left: 0 });
             return self.parked.len() - 1;
         }
         let oldest = (0..PARKED).min_by_key(|&index| self.parked[index].left).unwrap_or(0);
         let parked = &mut self.parked[oldest];
         parked.fast.clear();
         parked.view = view;
-        parked.epoch = STALE;
+        parked.fetches.expire();
         oldest
     }
 
     /// Drops everything.
     pub(super) fn clear(&mut self) {
-        self.each(|_, fast, epoch| {
+        self.each(|_, fast, fetches| {
             fast.clear();
-            *epoch = STALE;
+            fetches.expire();
         });
         self.renew_stale();
     }
@@ -181,11 +182,11 @@ impl Views {
     }
 
     #[inline]
-    fn each(&mut self, mut action: impl FnMut(&View, &mut FastMap, &mut u64)) {
-        let Self { fast, resting, turn, epoch, view, parked, .. } = self;
-        action(view, if *turn == Turn::Running { fast } else { resting }, epoch);
-        for Parked { view, fast, epoch, .. } in parked {
-            action(view, fast, epoch);
+    fn each(&mut self, mut action: impl FnMut(&View, &mut FastMap, &mut Fetches)) {
+        let Self { fast, resting, turn, fetches, view, parked, .. } = self;
+        action(view, if *turn == Turn::Running { fast } else { resting }, fetches);
+        for Parked { view, fast, fetches, .. } in parked {
+            action(view, fast, fetches);
         }
     }
 }
@@ -214,15 +215,20 @@ impl Watcher for Views {
     }
 
     fn invalidated(&mut self, invalidation: Invalidation, reach: PageSize) {
-        self.each(|view, fast, epoch| {
-            if !invalidation.covers_space(view.space) {
-                return;
+        let address = invalidation.address();
+        self.each(|view, fast, fetches| match address {
+            Some(address) => {
+                let concerned = fast.may_hold(address, reach) || fetches.may_use(address);
+                if concerned && invalidation.covers_space(view.space) {
+                    fast.forget(address, reach);
+                    fetches.expire_around(address);
+                }
             }
-            match invalidation.address() {
-                Some(address) => fast.forget(address, reach),
-                None => fast.clear(),
+            None if invalidation.covers_space(view.space) => {
+                fast.clear();
+                fetches.expire();
             }
-            *epoch = STALE;
+            None => {}
         });
         self.renew_stale();
     }

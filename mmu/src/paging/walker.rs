@@ -9,7 +9,7 @@ use crate::ept::{
 };
 use crate::fault::{Fault, PageFaultReason};
 use crate::ram::Ram;
-use crate::reference::{Dimension, Reference, ReferenceLog};
+use crate::reference::{Cached, Dimension, Reference, ReferenceLog};
 use crate::translation::{GuestPageSize, Rights, Scope, Translation};
 use crate::walk::{Keeps, Notes, Recall, Reliance, Structure, WalkCaches};
 use isa::address::{AccessKind, GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
@@ -138,6 +138,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
             && structure.width == F::WIDTH
         {
             self.notes.reliance = Reliance::Caches;
+            self.log.spared(Cached::Structure);
             let found = Some((structure.table, structure.ept_permissions));
             let table = Table { guest_physical: structure.guest_table, found };
             return Ok(Start { table, level: structure.level - 1, rights: structure.rights });
@@ -292,6 +293,7 @@ impl<C: WalkCaches, L: ReferenceLog> Walker<'_, C, L> {
         if let Some(mapping) = self.caches.guest_physical(address) {
             if mapping.suffices(needs) {
                 self.notes.reliance = Reliance::Caches;
+                self.log.spared(Cached::GuestPhysical);
                 return Ok(mapping);
             }
             self.caches.forget_guest_physical(address);

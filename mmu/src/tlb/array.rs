@@ -48,6 +48,35 @@ impl Hint {
     }
 }
 
+/// Entries that were dropped, one or more of each page.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Lost {
+    pub(super) entries: u64,
+    /// How many low bits of an address are the offset in the largest page among them, whole pages for their pieces.
+    shift: u32,
+}
+
+impl Lost {
+    const fn one(shift: u32) -> Self {
+        Self { entries: 1, shift }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.shift = self.shift.max(other.shift);
+    }
+
+    /// The size of the page around the address of the entries beyond which nothing was dropped.
+    pub(super) const fn reach(self) -> PageSize {
+        match self.shift {
+            0..=12 => PageSize::Size4K,
+            13..=21 => PageSize::Size2M,
+            // No smaller size has both halves of a page of 4 MByte.
+            _ => PageSize::Size1G,
+        }
+    }
+}
+
 /// A way that an insertion may take, and how little is lost by that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
@@ -261,41 +290,51 @@ impl<E: Entry> Array<E> {
         self.regions[key.code()]
     }
 
-    /// Drops the entries around `address` under one tag; returns how many.
-    pub(super) fn drop_address(&mut self, address: E::Address, tag: Tag, tags: &mut Tags) -> u64 {
-        let mut dropped = 0;
+    /// Drops the entries around `address` under one tag.
+    pub(super) fn drop_address(&mut self, address: E::Address, tag: Tag, tags: &mut Tags) -> Lost {
+        let mut lost = Lost::default();
         for code in 0..Region::CODES {
             if self.used[code] != 0
                 && let Some(slot) = self.slot_under(self.regions[code], address, tag)
             {
-                dropped += u64::from(self.free(slot, tags).is_some());
+                lost.add(self.lose(slot, tags));
             }
         }
-        dropped
+        lost
+    }
+
+    /// Frees a way; tells what was lost unless the tag was retired.
+    fn lose(&mut self, slot: usize, tags: &mut Tags) -> Lost {
+        let shift = self.whole_shift(slot);
+        self.free(slot, tags).map_or_else(Lost::default, |_| Lost::one(shift))
     }
 
     /// Drops every entry that is a piece of a larger page around `address` and whose tag is listed.
-    pub(super) fn drop_pieces(&mut self, address: E::Address, listed: &[Tag], tags: &mut Tags) -> u64 {
+    pub(super) fn drop_pieces(&mut self, address: E::Address, listed: &[Tag], tags: &mut Tags) -> Lost {
+        let mut lost = Lost::default();
         if listed.is_empty() || !Origin::ALL.iter().any(|&size| self.may_hold_pieces(address, size)) {
-            return 0;
+            return lost;
         }
-        let mut dropped = 0;
         for slot in 0..self.keys.len() {
             let key = self.keys[slot];
             let near = Key::differ(key.address(), address.bits()) & !LARGEST_PAGE.offset_mask() == 0;
             if near && key != Key::FREE && listed.contains(&key.tag()) && self.is_around(slot, address) {
-                dropped += u64::from(self.free(slot, tags).is_some());
+                lost.add(self.lose(slot, tags));
             }
         }
-        dropped
+        lost
     }
 
     /// Whether the entry in a slot, or the larger page that it is a piece of, is used for `address`.
     pub(super) fn is_around(&self, slot: usize, address: E::Address) -> bool {
-        let key = self.keys[slot];
-        let shift = self.region(key).shift();
-        let whole = self.payloads[slot].entry.origin().map_or(shift, |origin| origin.shift().max(shift));
-        Key::differ(key.address(), address.bits()) >> whole == 0
+        Key::differ(self.keys[slot].address(), address.bits()) >> self.whole_shift(slot) == 0
+    }
+
+    /// How many low bits of an address are the offset in the entry of a slot, or in the larger page that it is a piece
+    /// of.
+    fn whole_shift(&self, slot: usize) -> u32 {
+        let shift = self.region(self.keys[slot]).shift();
+        self.payloads[slot].entry.origin().map_or(shift, |origin| origin.shift().max(shift))
     }
 
     /// Drops the entries under one tag that overlap the region around `address`; returns the largest region among it

@@ -8,10 +8,15 @@ use smallvec::SmallVec;
 /// The tags of a group. Groups come and go with their tags, mostly few, without an allocation.
 type List = SmallVec<[Tag; 8]>;
 
+/// Empty lists that are kept beside as many as there are others: a group that loses its last tag mostly gets another.
+const EMPTY: usize = 32;
+
 /// The live tags, by group. A tag knows its place in its lists, so that it leaves them without a search.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     lists: FxHashMap<Group, List>,
+    /// The lists that are not empty.
+    used: usize,
     /// By the number of a tag, its places in the lists of its groups, in their order.
     places: Vec<[u32; TagMeaning::GROUPS]>,
 }
@@ -24,6 +29,7 @@ impl Groups {
         }
         for (place, group) in self.places[tag.index()].iter_mut().zip(meaning.groups()) {
             let list = self.lists.entry(group).or_default();
+            self.used += usize::from(list.is_empty());
             *place = list.len() as u32;
             list.push(tag);
         }
@@ -38,9 +44,11 @@ impl Groups {
             // The last one has come to its place.
             match list.get(place as usize) {
                 Some(moved) => self.places[moved.index()][of] = place,
-                None if list.is_empty() => _ = self.lists.remove(&group),
-                None => {}
+                None => self.used -= usize::from(list.is_empty()),
             }
+        }
+        if self.lists.len() > 2 * self.used + EMPTY {
+            self.lists.retain(|_, list| !list.is_empty());
         }
     }
 
@@ -60,6 +68,7 @@ impl Groups {
             }
         }
         assert_eq!(self.lists.values().map(SmallVec::len).sum::<usize>(), listed);
-        assert!(self.lists.values().all(|list| !list.is_empty()), "an empty list takes memory");
+        assert_eq!(self.lists.values().filter(|list| !list.is_empty()).count(), self.used);
+        assert!(self.lists.len() <= 2 * self.used + EMPTY, "empty lists take memory");
     }
 }

@@ -1,9 +1,11 @@
 //! Invalidation: which entries an operation removes, as a value.
 
 use super::Tlb;
+use super::array::Lost;
 use super::meaning::{Group, Store, TagMeaning};
 use super::tags::Tag;
 use crate::mapping::Space;
+use crate::translation::PageSize;
 use isa::address::{GuestPhysicalAddress, HostPhysicalAddress, LinearAddress};
 use serde::{Deserialize, Serialize};
 
@@ -257,9 +259,18 @@ pub(super) const fn eptrta(root: HostPhysicalAddress) -> HostPhysicalAddress {
 impl Tlb {
     /// Removes the entries that `invalidation` covers, and no others.
     pub fn invalidate(&mut self, invalidation: Invalidation) -> Dropped {
+        self.invalidate_reaching(invalidation).0
+    }
+
+    /// The same; tells of an invalidation of an address also the size of the page around it beyond which no translation
+    /// was removed.
+    pub(crate) fn invalidate_reaching(&mut self, invalidation: Invalidation) -> (Dropped, PageSize) {
         let (mut dropped, around) = self.tags.invalidate(&invalidation, self.current);
+        let mut reach = PageSize::Size4K;
         if let Some(address) = invalidation.address() {
-            dropped.entries += self.drop_translations(address, &around.translations);
+            let lost = self.drop_translations(address, &around.translations);
+            dropped.entries += lost.entries;
+            reach = lost.reach();
             dropped.structures += self.structures.drop_address(address, &around.structures, &mut self.tags);
         }
         if let Some(address) = invalidation.guest_physical_address() {
@@ -270,17 +281,17 @@ impl Tlb {
         if !self.tags.are_live(self.current) {
             self.refresh_tags();
         }
-        dropped
+        (dropped, reach)
     }
 
-    fn drop_translations(&mut self, address: LinearAddress, tags: &[Tag]) -> u64 {
-        let mut dropped = 0;
+    fn drop_translations(&mut self, address: LinearAddress, tags: &[Tag]) -> Lost {
+        let mut lost = Lost::default();
         for array in &mut self.arrays {
             for &tag in tags {
-                dropped += array.drop_address(address, tag, &mut self.tags);
+                lost.add(array.drop_address(address, tag, &mut self.tags));
             }
-            dropped += array.drop_pieces(address, tags, &mut self.tags);
+            lost.add(array.drop_pieces(address, tags, &mut self.tags));
         }
-        dropped
+        lost
     }
 }

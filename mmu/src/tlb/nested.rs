@@ -96,9 +96,9 @@ impl Nested {
         let mut dropped = 0;
         for array in &mut self.arrays {
             for &tag in listed {
-                dropped += array.drop_address(address, tag, tags);
+                dropped += array.drop_address(address, tag, tags).entries;
             }
-            dropped += array.drop_pieces(address, listed, tags);
+            dropped += array.drop_pieces(address, listed, tags).entries;
         }
         dropped
     }

@@ -94,9 +94,9 @@ impl<E: Entry> StructureCaches<E> {
         let mut dropped = 0;
         for (_, array) in &mut self.levels {
             for &tag in listed {
-                dropped += array.drop_address(address, tag, tags);
+                dropped += array.drop_address(address, tag, tags).entries;
             }
-            dropped += array.drop_pieces(address, listed, tags);
+            dropped += array.drop_pieces(address, listed, tags).entries;
         }
         dropped
     }

@@ -35,6 +35,8 @@ pub(crate) struct Devices {
     pub(crate) firmware_config: FirmwareConfig,
     /// The last value written to port 80h.
     pub(crate) post_code: u8,
+    /// The last values written to ports B2h and B3h, which ask for an SMI.
+    pub(crate) management: [u8; 2],
     /// Whether address line 20 is let through.
     pub(crate) a20: A20,
     pub(crate) stop: Option<Stop>,
@@ -59,7 +61,7 @@ impl Devices {
             fabric: Fabric::default(),
             local_apics: processors.map(apic).collect(),
             io_apic: IoApic::default(),
-            pic: Pic::default(),
+            pic: Pic::new(options.start),
             pit: Pit::default(),
             real_time_clock: RealTimeClock::new(options),
             hpet: Hpet::default(),
@@ -70,6 +72,7 @@ impl Devices {
             test_device: TestDevice::default(),
             firmware_config: FirmwareConfig::new(options),
             post_code: 0,
+            management: [0; 2],
             a20: A20::Enabled,
             stop: None,
         }

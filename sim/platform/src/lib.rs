@@ -44,6 +44,7 @@ pub mod io_apic;
 pub mod keyboard;
 pub mod local_apic;
 mod memory;
+pub mod multiprocessor;
 pub mod options;
 pub mod pci;
 pub mod pic;

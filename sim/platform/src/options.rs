@@ -24,7 +24,7 @@ pub enum Acpi {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Start {
     /// As firmware leaves them: the bootstrap processor's local APIC is software-enabled with LINT0 as ExtINT and LINT1 as
-    /// NMI, the virtual wire mode of the MultiProcessor Specification (3.6.2.2).
+    /// NMI, the virtual wire mode of the MultiProcessor Specification (3.6.2.2), and the 8259 lets the timer through.
     #[default]
     VirtualWire,
     /// As power-on leaves them (SDM 13.4.7.1).

@@ -1,17 +1,20 @@
 //! The two 8259A interrupt controllers of a PC: the slave's output is input 2 of the master (Intel 8259A data sheet).
 //!
 //! ICW1-ICW4 and OCW1-OCW3 are complete, with automatic EOI, rotation, special mask, special fully nested and poll mode,
-//! and the edge/level control registers of the chip set at 4D0h and 4D1h. As on the chip, a request in edge mode must be
-//! held until it is acknowledged: one that goes away before gives the spurious interrupt 7. Not modelled: the 8080 mode
-//! and buffered mode, which differ at the pins only.
+//! and the edge/level control registers of the chip set at 4D0h and 4D1h. As in chip sets, and not on the chip, a request
+//! by an edge stays when its line is released. Not modelled: the 8080 mode and buffered mode, which differ at the pins
+//! only.
 
 mod controller;
 
 use crate::fabric::Level;
+use crate::options::Start;
 use controller::Controller;
 
 /// The input of the master to which the slave's output leads.
 const CASCADE: u8 = 2;
+/// The inputs of the timer and of the slave.
+const FIRMWARE_INPUTS: u8 = 1 << 0 | 1 << CASCADE;
 
 /// The pair.
 #[derive(Clone, Debug)]
@@ -20,14 +23,18 @@ pub struct Pic {
     slave: Controller,
 }
 
-impl Default for Pic {
-    /// As firmware leaves them: vectors from 08h and 70h on, everything masked.
-    fn default() -> Self {
-        Self { master: Controller::new(0x08, 0xf8), slave: Controller::new(0x70, 0xde) }
-    }
-}
-
 impl Pic {
+    /// The chips with vectors from 08h and 70h on. Firmware leaves everything masked but the timer and the cascade;
+    /// after power-on nothing passes.
+    #[must_use]
+    pub fn new(start: Start) -> Self {
+        let mut pic = Self { master: Controller::new(0x08, 0xf8), slave: Controller::new(0x70, 0xde) };
+        if start == Start::VirtualWire {
+            pic.master.write_data(!FIRMWARE_INPUTS);
+        }
+        pic
+    }
+
     /// Whether one of the chips is reached at `port`.
     #[must_use]
     pub fn claims(port: u16) -> bool {

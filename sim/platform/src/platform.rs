@@ -16,6 +16,15 @@ pub struct Snapshot {
     stopped: Option<Stopped>,
 }
 
+impl Snapshot {
+    fn at_power_on(options: &PlatformOptions) -> Self {
+        let mut state = Self { devices: Devices::new(options), now: Time(0), next: None, stopped: None };
+        state.devices.run_to(Time(0));
+        state.next = state.devices.next_event(Time(0));
+        state
+    }
+}
+
 /// Everything outside the processors of a PC. See the [crate] for how it is used.
 pub struct Platform {
     state: Snapshot,
@@ -36,10 +45,12 @@ impl Platform {
     /// The option that is impossible.
     pub fn new(options: &PlatformOptions, sink: SerialSink) -> Result<Self, OptionsError> {
         options.check()?;
-        let mut state = Snapshot { devices: Devices::new(options), now: Time(0), next: None, stopped: None };
-        state.devices.run_to(Time(0));
-        state.next = state.devices.next_event(Time(0));
-        Ok(Self { state, sink, sink_error: None })
+        Ok(Self { state: Snapshot::at_power_on(options), sink, sink_error: None })
+    }
+
+    /// Everything is as at power-on, at time 0; the serial port keeps its sink.
+    pub fn power_cycle(&mut self) {
+        self.state = Snapshot::at_power_on(self.options());
     }
 
     /// The options it was built with.

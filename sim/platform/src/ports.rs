@@ -21,6 +21,10 @@ use crate::time::Time;
 pub const DEBUG_EXIT: u16 = 0xf4;
 /// Where firmware tells how far it got.
 const POST_CODE: u16 = 0x80;
+/// A byte here asks for an SMI of the processor that writes it.
+const MANAGEMENT_COMMAND: u16 = 0xb2;
+/// A byte that goes with it.
+const MANAGEMENT_STATUS: u16 = 0xb3;
 /// Fast A20 gate and reset.
 const SYSTEM_CONTROL_A: u16 = 0x92;
 
@@ -47,13 +51,18 @@ impl Platform {
     }
 
     /// Writes `bytes` bytes (1, 2 or 4) at an I/O port.
-    pub fn port_write(&mut self, _processor: ProcessorIndex, now: Time, port: u16, bytes: u8, value: u32) {
+    pub fn port_write(&mut self, processor: ProcessorIndex, now: Time, port: u16, bytes: u8, value: u32) {
         let now = self.catch_up(now);
         let value = value & ones(bytes);
         if self.devices_mut().write_wide(port, bytes, value).is_none() {
             for (offset, byte) in (0..bytes.clamp(1, 4)).zip(value.to_le_bytes()) {
                 if let Some(port) = port.checked_add(u16::from(offset)) {
                     self.devices_mut().write_byte(now, port, byte);
+                    if port == MANAGEMENT_COMMAND
+                        && let Some(signals) = self.signals_mut(processor)
+                    {
+                        signals.smi = true;
+                    }
                     // A byte may ask for an interrupt that the next one withdraws: each has its consequences.
                     self.settle();
                 }
@@ -100,6 +109,8 @@ impl Devices {
     fn read_byte(&mut self, now: Time, port: u16) -> u8 {
         match port {
             POST_CODE => self.post_code,
+            MANAGEMENT_COMMAND => self.management[0],
+            MANAGEMENT_STATUS => self.management[1],
             SYSTEM_CONTROL_A => {
                 if self.a20 == A20::Enabled {
                     2
@@ -123,6 +134,8 @@ impl Devices {
     fn write_byte(&mut self, now: Time, port: u16, value: u8) {
         match port {
             POST_CODE => self.post_code = value,
+            MANAGEMENT_COMMAND => self.management[0] = value,
+            MANAGEMENT_STATUS => self.management[1] = value,
             SYSTEM_CONTROL_A => self.write_system_control(value),
             RESET_CONTROL => {
                 let stop = self.power.set_reset_control(value);

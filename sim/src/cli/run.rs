@@ -1,17 +1,21 @@
 //! `vmxsim run`.
 
+mod settings;
+
 use super::{Common, Ended, report};
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
 use serde::Serialize;
+use settings::Settings;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use vmxsim::load::{Image, LoadOptions, Module, Protocol, load};
+use vmxsim::load::{Image, LoadOptions, Module, load};
 use vmxsim::machine::console::Console;
 use vmxsim::machine::report::{RunReport, StopKind};
+use vmxsim::machine::symbols::Symbols;
 use vmxsim::machine::{Go, Machine, MachineOptions};
 use vmxsim::progress::Progress;
 use vmxsim::result::{Envelope, write_json};
@@ -23,67 +27,8 @@ use vmxsim::result::{Envelope, write_json};
 /// 0 after it switched the machine off, 1 when it died or was stopped.
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The image
-    #[arg(value_name = "IMAGE")]
-    image: PathBuf,
-    /// A module of a multiboot image; may be given again
-    #[arg(long = "module", value_name = "FILE")]
-    modules: Vec<PathBuf>,
-    /// The initial RAM disk of Linux
-    #[arg(long, value_name = "FILE")]
-    initrd: Option<PathBuf>,
-    /// How the image is started
-    #[arg(long, value_enum, default_value_t)]
-    protocol: ProtocolName,
-    /// The command line, for a multiboot image what follows its name
-    #[arg(long, default_value = "", value_name = "STRING")]
-    append: String,
-    /// RAM, such as 512M
-    #[arg(long, default_value = "256M", value_name = "SIZE", value_parser = super::replay::memory_size)]
-    mem: u64,
-    /// Processors
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    cpus: u32,
-    /// Processor model: minimal, kvm-unit, server, or a file of your own that ends in .toml
-    #[arg(long, default_value = "kvm-unit", value_name = "MODEL")]
-    cpu: String,
-    /// Where the serial port goes
-    #[arg(long, default_value = "stdio", value_name = "stdio|FILE")]
-    serial: PathBuf,
-    /// Stop after N instructions
-    #[arg(long, value_name = "N")]
-    max_insns: Option<u64>,
-    /// Ticks that a processor runs before the next one has its turn
-    #[arg(long, default_value_t = 1000, value_name = "TICKS")]
-    quantum: u64,
-}
-
-/// A boot protocol by name.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
-enum ProtocolName {
-    /// The first that the image has
-    #[default]
-    Auto,
-    /// Multiboot 1
-    Multiboot,
-    /// Xen's PVH, also of the kernel packed in a bzImage
-    Pvh,
-    /// Linux, 64-bit
-    Linux64,
-    /// Linux, 32-bit
-    Linux32,
-}
-
-impl From<ProtocolName> for Protocol {
-    fn from(name: ProtocolName) -> Self {
-        match name {
-            ProtocolName::Auto => Self::Auto,
-            ProtocolName::Multiboot => Self::Multiboot,
-            ProtocolName::Pvh => Self::Pvh,
-            ProtocolName::Linux64 => Self::Linux64,
-            ProtocolName::Linux32 => Self::Linux32,
-        }
-    }
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// The configuration with everything resolved.
@@ -98,28 +43,30 @@ struct RunConfig<'a> {
 
 /// Carries out `vmxsim run`.
 pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
-    let machine_options = MachineOptions {
-        memory: args.mem,
-        processors: args.cpus,
-        model: args.cpu.clone(),
-        quantum: args.quantum.max(1),
-        seed: common.seed,
-        ..MachineOptions::default()
+    let file = common.config.as_deref().map(settings::read).transpose()?;
+    let settings = args.settings.clone().over(file.unwrap_or_default());
+    let machine_options = settings.machine(common.seed);
+    let path = settings.image.as_deref().ok_or_else(|| miette!("no image was named"))?;
+    let image = Image::read(path).map_err(report)?;
+    let loaded = load(&image, &load_options(&settings, &machine_options)?).map_err(report)?;
+    let sink: Box<dyn Write + Send> = match settings.serial_file() {
+        Some(path) => Box::new(create(path)?),
+        None => Box::new(Unbuffered),
     };
-    let image = Image::read(&args.image).map_err(report)?;
-    let loaded = load(&image, &load_options(args, &machine_options)?).map_err(report)?;
-    let on_terminal = args.serial == Path::new("stdio");
-    let sink: Box<dyn Write + Send> =
-        if on_terminal { Box::new(Unbuffered) } else { Box::new(create(&args.serial)?) };
     let mut machine = Machine::new(&machine_options, &loaded, sink).map_err(report)?;
+    if let Some(path) = &settings.symbols {
+        let file = Image::read(path).map_err(report)?;
+        let symbols = Symbols::read(&file.bytes);
+        machine.set_symbols(symbols.map_err(|error| miette!("{}: {error}", file.name))?);
+    }
     let started = Instant::now();
-    let result = watch(args, common, &mut machine, on_terminal)?;
-    if let Some(path) = &common.json {
+    let result = watch(&settings, common, &mut machine)?;
+    if let Some(json) = &common.json {
         let config = RunConfig {
-            image: &args.image,
-            modules: &args.modules,
-            append: &args.append,
-            max_insns: args.max_insns,
+            image: path,
+            modules: settings.modules(),
+            append: settings.command_line(),
+            max_insns: settings.max_insns,
             machine: &machine_options,
         };
         let envelope = Envelope {
@@ -130,7 +77,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
             host_seconds: started.elapsed().as_secs_f64(),
             result: &result,
         };
-        write_json(path, &envelope.to_json().map_err(report)?).map_err(report)?;
+        write_json(json, &envelope.to_json().map_err(report)?).map_err(report)?;
     }
     if !common.quiet {
         summary(&result);
@@ -142,14 +89,16 @@ pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
 }
 
 /// Runs while keys and signals are looked at.
-fn watch(args: &RunArgs, common: &Common, machine: &mut Machine, on_terminal: bool) -> Result<RunReport> {
+fn watch(settings: &Settings, common: &Common, machine: &mut Machine) -> Result<RunReport> {
+    let on_terminal = settings.serial_file().is_none();
     let interrupted = traces::record::stop_on_interrupt().into_diagnostic()?;
     let console = if on_terminal { Some(Console::open().into_diagnostic()?) } else { None };
     // The serial port writes to the terminal: a bar would be in its way.
     let show = if on_terminal { vmxsim::progress::Show::No } else { common.show() };
-    let mut progress = Progress::new(show, "running", "instructions", args.max_insns);
-    let result = machine.run(args.max_insns, |platform, done| {
-        progress.set(done);
+    let mut progress = Progress::new(show, "running", "instructions", settings.max_insns);
+    let result = machine.run(settings.max_insns, |platform, standing| {
+        progress.set(standing.instructions);
+        progress.say(standing.mode);
         if let Some(console) = &console {
             while let Some(key) = console.key() {
                 platform.serial_receive(platform.now(), &[key]);
@@ -162,16 +111,16 @@ fn watch(args: &RunArgs, common: &Common, machine: &mut Machine, on_terminal: bo
     Ok(result)
 }
 
-fn load_options(args: &RunArgs, machine: &MachineOptions) -> Result<LoadOptions> {
+fn load_options(settings: &Settings, machine: &MachineOptions) -> Result<LoadOptions> {
     let module = |path: &PathBuf| {
         let image = Image::read(path).map_err(report)?;
         Ok(Module { arguments: image.name.clone(), image })
     };
     Ok(LoadOptions {
-        command_line: args.append.clone(),
-        modules: args.modules.iter().map(module).collect::<Result<_>>()?,
-        initrd: args.initrd.as_ref().map(|path| Image::read(path).map_err(report)).transpose()?,
-        protocol: args.protocol.into(),
+        command_line: settings.command_line().to_owned(),
+        modules: settings.modules().iter().map(module).collect::<Result<_>>()?,
+        initrd: settings.initrd.as_ref().map(|path| Image::read(path).map_err(report)).transpose()?,
+        protocol: settings.protocol(),
         rsdp: machine.root_pointer(),
         ..LoadOptions::new(machine.memory_map().map_err(report)?)
     })

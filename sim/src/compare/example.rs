@@ -45,8 +45,8 @@ pub(super) fn strategy(name: &str, says: &str, cost: u64) -> StrategyResult {
         walk_refs: 100_000 + 900_000 * cost,
         walk_refs_guest: 40_000 + 300_000 * cost,
         walk_refs_ept: 60_000 + 600_000 * cost,
-        structure_hits: Some(10_000),
-        nested_hits: None,
+        structure_hits: 10_000,
+        nested_hits: 20_000,
         invalidations: 1_000 * cost,
         invalidations_by: if cost > 0 {
             [("INVLPG".to_owned(), 400 * cost), ("INVVPID 1".to_owned(), 600 * cost)].into()

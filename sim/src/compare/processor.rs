@@ -8,7 +8,7 @@ use isa::address::{AccessKind, LinearAddress};
 use mmu::mmu::Hit;
 use mmu::operation::{Paging, Registers};
 use mmu::translator::{Found, Translator};
-use mmu::{Fault, Geometry, Privilege, Ram, Reference, ReferenceLog};
+use mmu::{Cached, Fault, Geometry, Privilege, Ram, Reference, ReferenceLog};
 use timing::model::Model;
 use timing::step::{self, Translation, WalkReference};
 
@@ -20,6 +20,8 @@ pub(crate) struct Counts {
     pub(crate) walks: u64,
     pub(crate) guest_references: u64,
     pub(crate) ept_references: u64,
+    pub(crate) structure_hits: u64,
+    pub(crate) nested_hits: u64,
 }
 
 impl Counts {
@@ -31,6 +33,8 @@ impl Counts {
             walks: self.walks - earlier.walks,
             guest_references: self.guest_references - earlier.guest_references,
             ept_references: self.ept_references - earlier.ept_references,
+            structure_hits: self.structure_hits - earlier.structure_hits,
+            nested_hits: self.nested_hits - earlier.nested_hits,
         }
     }
 
@@ -40,6 +44,8 @@ impl Counts {
         self.walks += more.walks;
         self.guest_references += more.guest_references;
         self.ept_references += more.ept_references;
+        self.structure_hits += more.structure_hits;
+        self.nested_hits += more.nested_hits;
     }
 }
 
@@ -71,14 +77,38 @@ pub(crate) struct Processor {
     log: Log,
 }
 
-/// The references of the walk under way, as time wants them.
+/// The walk under way.
 #[derive(Default)]
-struct Log(Vec<WalkReference>);
+struct Log {
+    /// Its references, as time wants them.
+    references: Vec<WalkReference>,
+    /// How often it began at a cached paging-structure entry: 0, 1, or 2 when what was cached forbade the access.
+    structures: u64,
+    /// How many guest-physical addresses were translated by a cached mapping.
+    nested: u64,
+}
 
 impl ReferenceLog for Log {
     #[inline]
     fn record(&mut self, reference: Reference) {
-        self.0.push(walk_reference(&reference));
+        self.references.push(walk_reference(&reference));
+    }
+
+    #[inline]
+    fn spared(&mut self, cached: Cached) {
+        match cached {
+            Cached::Structure => self.structures += 1,
+            Cached::GuestPhysical => self.nested += 1,
+            Cached::EptStructure => {}
+        }
+    }
+}
+
+impl Log {
+    fn clear(&mut self) {
+        self.references.clear();
+        self.structures = 0;
+        self.nested = 0;
     }
 }
 
@@ -152,8 +182,8 @@ impl Processor {
                 Translation::L2
             }
             Hit::Walk => {
-                counts.count_walk(&log.0);
-                Translation::Walk { references: &log.0 }
+                counts.count_walk(log);
+                Translation::Walk { references: &log.references }
             }
         };
         model.charge_access(&step::Access {
@@ -163,29 +193,31 @@ impl Processor {
             translation,
         });
         if found.hit == Hit::Walk {
-            log.0.clear();
+            log.clear();
         }
     }
 
     /// An access that the tables refuse: its walk is charged, the access is not made.
     #[cold]
     pub(super) fn refused(&mut self, access: &Access) {
-        self.counts.count_walk(&self.log.0);
+        self.counts.count_walk(&self.log);
         self.model.charge_access(&step::Access {
             kind: access.kind,
             address: isa::address::HostPhysicalAddress(0),
             bytes: 0,
-            translation: Translation::Walk { references: &self.log.0 },
+            translation: Translation::Walk { references: &self.log.references },
         });
-        self.log.0.clear();
+        self.log.clear();
     }
 }
 
 impl Counts {
-    fn count_walk(&mut self, references: &[WalkReference]) {
+    fn count_walk(&mut self, walk: &Log) {
         self.l1_misses += 1;
         self.walks += 1;
-        for reference in references {
+        self.structure_hits += walk.structures;
+        self.nested_hits += walk.nested;
+        for reference in &walk.references {
             match reference.dimension {
                 step::Dimension::Guest => self.guest_references += 1,
                 step::Dimension::Ept => self.ept_references += 1,

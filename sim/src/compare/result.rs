@@ -44,10 +44,10 @@ pub struct StrategyResult {
     pub walk_refs_guest: u64,
     /// Those to EPT paging structures.
     pub walk_refs_ept: u64,
-    /// Walks that began at a cached paging-structure entry, where that is counted.
-    pub structure_hits: Option<u64>,
-    /// Guest-physical addresses whose translation was cached, where that is counted.
-    pub nested_hits: Option<u64>,
+    /// Walks that began at a cached paging-structure entry, native or combined.
+    pub structure_hits: u64,
+    /// Guest-physical addresses of walks that a cached guest-physical mapping translated.
+    pub nested_hits: u64,
     /// Invalidating operations that were executed: instructions, and transitions that invalidate.
     pub invalidations: u64,
     /// The same by kind, such as `INVLPG` or `INVVPID 1`.

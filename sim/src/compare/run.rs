@@ -242,8 +242,8 @@ impl Run {
             cycles_by_cause: cycles,
             tags: tags(topology, &machine.tally.counts),
             occupancy: samples,
-            structure_hits: None,
-            nested_hits: None,
+            structure_hits: total.structure_hits,
+            nested_hits: total.nested_hits,
             findings: machine
                 .oracle
                 .iter()

@@ -83,6 +83,9 @@ pub enum Problem {
     /// The base is no model of the program.
     #[error("no model of the program; known are {}", .0.join(", "))]
     NotABase(Vec<&'static str>),
+    /// Nobody makes processors under this name.
+    #[error("no vendor has this name; known are {}", .0.join(", "))]
+    UnknownVendor(Vec<&'static str>),
     /// Outside of the range.
     #[error("expected {least} to {most}")]
     OutOfRange {

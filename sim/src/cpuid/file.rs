@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::feature::{Feature, Features, Offered};
-use super::{Clock, Model, ModelError, Problem, Signature, needs, shipped};
+use super::{Clock, Model, ModelError, Problem, Signature, Vendor, needs, shipped};
 
 /// The most bytes of a model file.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -18,6 +18,7 @@ struct File {
     base: Option<String>,
     name: Option<String>,
     description: Option<String>,
+    vendor: Option<String>,
     brand: Option<String>,
     features: Option<Vec<String>>,
     #[serde(default)]
@@ -105,6 +106,7 @@ impl Checker<'_> {
             features: self.features(&file, base)?,
             name: self.text("name", file.name)?,
             description: self.text("description", file.description)?,
+            vendor: self.vendor(file.vendor.as_deref(), base)?,
             brand: self.brand(file.brand, base)?,
             signature: self.signature(&file.signature, base)?,
             physical_address_width: self.physical(&file.address_widths, base)?,
@@ -149,6 +151,14 @@ impl Checker<'_> {
         let value = self.required(key, value)?;
         let number = if (least..=most).contains(&value) { T::try_from(value).ok() } else { None };
         number.ok_or_else(|| self.error(key, value, Problem::OutOfRange { least, most }))
+    }
+
+    fn vendor(&self, name: Option<&str>, base: Option<&Model>) -> Result<Vendor, ModelError> {
+        let Some(name) = name else { return Ok(base.map_or(Vendor::default(), |base| base.vendor)) };
+        Vendor::named(name).ok_or_else(|| {
+            let known = Vendor::ALL.iter().map(|vendor| vendor.name()).collect();
+            self.error("vendor", format_args!("{name:?}"), Problem::UnknownVendor(known))
+        })
     }
 
     fn brand(&self, brand: Option<String>, base: Option<&Model>) -> Result<[u8; 48], ModelError> {

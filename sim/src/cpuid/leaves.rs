@@ -1,7 +1,7 @@
 //! The leaves of CPUID, in the order of the SDM's table (SDM Vol. 2A, CPUID, "Information Returned by CPUID").
 
 use super::feature::{Features, Register};
-use super::{Clock, Dynamic, Feature, Model, Signature};
+use super::{Clock, Dynamic, Feature, Model, Signature, Vendor, amd};
 
 /// The first extended leaf.
 const EXTENDED: u32 = 0x8000_0000;
@@ -10,7 +10,7 @@ const EXTENDED: u32 = 0x8000_0000;
 const HIGHEST_EXTENDED: u32 = 0x8000_0008;
 
 /// The bytes of a cache line, which CLFLUSH and MONITOR also work on.
-const LINE_SIZE: u32 = 64;
+pub(super) const LINE_SIZE: u32 = 64;
 
 /// The legacy region and the header of an XSAVE area (SDM Vol. 1, 13.4).
 const XSAVE_START: u32 = 512 + 64;
@@ -24,16 +24,16 @@ const PKRU_OFFSET: u32 = 2688;
 const PKRU_SIZE: u32 = 8;
 
 /// A cache of leaf 4.
-struct Cache {
+pub(super) struct Cache {
     kind: u32,
     level: u32,
-    kib: u32,
-    ways: u32,
+    pub(super) kib: u32,
+    pub(super) ways: u32,
     shared: bool,
 }
 
 /// The caches, by subleaf of leaf 4. Kinds: 1 data, 2 instructions, 3 unified.
-const CACHES: [Cache; 4] = [
+pub(super) const CACHES: [Cache; 4] = [
     Cache { kind: 1, level: 1, kib: 32, ways: 8, shared: false },
     Cache { kind: 2, level: 1, kib: 32, ways: 8, shared: false },
     Cache { kind: 3, level: 2, kib: 2048, ways: 16, shared: false },
@@ -42,10 +42,16 @@ const CACHES: [Cache; 4] = [
 
 pub(super) fn answer(model: &Model, leaf: u32, subleaf: u32, dynamic: &Dynamic) -> [u32; 4] {
     let highest = highest_basic(model);
-    match leaf {
-        ..EXTENDED if leaf <= highest => basic(model, leaf, subleaf, dynamic),
-        EXTENDED..=HIGHEST_EXTENDED => extended(model, leaf, dynamic),
-        _ => basic(model, highest, subleaf, dynamic),
+    let leaf = match leaf {
+        ..EXTENDED if leaf <= highest => leaf,
+        EXTENDED..=HIGHEST_EXTENDED => leaf,
+        _ => highest,
+    };
+    let answer =
+        if leaf < EXTENDED { basic(model, leaf, subleaf, dynamic) } else { extended(model, leaf, dynamic) };
+    match model.vendor {
+        Vendor::Intel => answer,
+        Vendor::Amd => amd::answer(model, leaf, dynamic, answer),
     }
 }
 
@@ -61,7 +67,7 @@ fn highest_basic(model: &Model) -> u32 {
 
 fn basic(model: &Model, leaf: u32, subleaf: u32, dynamic: &Dynamic) -> [u32; 4] {
     match leaf {
-        0 => vendor(highest_basic(model)),
+        0 => vendor(model.vendor, highest_basic(model)),
         1 => version(model, dynamic),
         // The one descriptor says that leaf 4 describes the caches.
         2 => [0xff01, 0, 0, 0],
@@ -88,9 +94,11 @@ fn extended(model: &Model, leaf: u32, dynamic: &Dynamic) -> [u32; 4] {
     }
 }
 
-fn vendor(highest: u32) -> [u32; 4] {
-    let word = |bytes| u32::from_le_bytes(bytes);
-    [highest, word(*b"Genu"), word(*b"ntel"), word(*b"ineI")]
+/// The highest leaf of its kind, and the vendor's name in EBX, EDX and ECX.
+pub(super) fn vendor(vendor: Vendor, highest: u32) -> [u32; 4] {
+    let (words, _) = vendor.name().as_bytes().as_chunks::<4>();
+    let word = |index: usize| words.get(index).map_or(0, |word| u32::from_le_bytes(*word));
+    [highest, word(0), word(2), word(1)]
 }
 
 /// Sets or clears the flag of a feature in the registers of its leaf.
@@ -100,7 +108,7 @@ fn put(registers: &mut [u32; 4], feature: Feature, value: bool) {
     *register = if value { *register | mask } else { *register & !mask };
 }
 
-fn version(model: &Model, dynamic: &Dynamic) -> [u32; 4] {
+pub(super) fn version(model: &Model, dynamic: &Dynamic) -> [u32; 4] {
     let mut registers = model.features.flags(1, 0);
     put(&mut registers, Feature::Apic, model.has(Feature::Apic) && dynamic.apic_enabled);
     put(&mut registers, Feature::Osxsave, model.has(Feature::Xsave) && dynamic.osxsave);
@@ -118,17 +126,17 @@ fn signature(signature: Signature) -> u32 {
     extended << 20 | (model >> 4) << 16 | base << 8 | (model & 0xf) << 4 | u32::from(signature.stepping)
 }
 
-fn processors(dynamic: &Dynamic) -> u32 {
+pub(super) fn processors(dynamic: &Dynamic) -> u32 {
     dynamic.processors.max(1)
 }
 
 /// The bits of an APIC ID that tell the logical processors of the package apart.
-fn identifier_bits(dynamic: &Dynamic) -> u32 {
+pub(super) fn identifier_bits(dynamic: &Dynamic) -> u32 {
     u32::BITS - (processors(dynamic) - 1).leading_zeros()
 }
 
 /// The APIC IDs that are set aside for the package.
-fn addressable(dynamic: &Dynamic) -> u32 {
+pub(super) fn addressable(dynamic: &Dynamic) -> u32 {
     1_u32.checked_shl(identifier_bits(dynamic)).unwrap_or(u32::MAX)
 }
 
@@ -142,8 +150,9 @@ fn cache(subleaf: u32, dynamic: &Dynamic) -> [u32; 4] {
     [eax, (cache.ways - 1) << 22 | (LINE_SIZE - 1), sets - 1, 0]
 }
 
+/// The sizes of a line, break events of masked interrupts, and one state of class C1.
 fn monitor(model: &Model) -> [u32; 4] {
-    if model.has(Feature::Monitor) { [LINE_SIZE, LINE_SIZE, 0b11, 0] } else { [0; 4] }
+    if model.has(Feature::Monitor) { [LINE_SIZE, LINE_SIZE, 0b11, 0x10] } else { [0; 4] }
 }
 
 fn structured(features: &Features, subleaf: u32, dynamic: &Dynamic) -> [u32; 4] {

@@ -7,6 +7,7 @@
 //! ```toml
 //! name = "example"
 //! description = "What it stands for"
+//! vendor = "GenuineIntel"                # or "AuthenticAMD"; may be left out
 //! brand = "vmxsim example processor"     # at most 47 ASCII characters
 //! features = ["FPU", "TSC", "MSR"]       # the names of the SDM; Feature lists them
 //!
@@ -45,9 +46,10 @@
 //! | `minimal` | little more than a 64-bit Linux kernel insists on |
 //! | `kvm-unit` | everything that is offered, for test suites |
 //! | `server` | a current Xeon by its signature and brand string, with everything that is offered |
+//! | `amd` | an EPYC, whose system calls work as AMD's manual has them |
 //!
 //! [`Feature`] is the table of feature flags; a feature that the simulator does not model is not offered, and the table
-//! says why. Vendor (`GenuineIntel`), caches and topology (one package, one logical processor a core) are the same in
+//! says why. Caches and topology (one package, one logical processor a core) are the same in
 //! all models; leaf 0AH is 0, as without performance monitoring.
 //!
 //! ```
@@ -61,6 +63,7 @@
 //! # Ok::<(), vmxsim::cpuid::ModelError>(())
 //! ```
 
+mod amd;
 mod error;
 mod feature;
 mod file;
@@ -68,9 +71,11 @@ mod leaves;
 mod needs;
 mod shipped;
 mod table;
+mod vendor;
 
 pub use error::{ModelError, Problem};
 pub use feature::{Bit, Feature, Offered, Register};
+pub use vendor::Vendor;
 
 use feature::Features;
 
@@ -79,6 +84,7 @@ use feature::Features;
 pub struct Model {
     name: String,
     description: String,
+    vendor: Vendor,
     brand: [u8; 48],
     signature: Signature,
     physical_address_width: u8,
@@ -166,6 +172,12 @@ impl Model {
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// Whose processor it is.
+    #[must_use]
+    pub const fn vendor(&self) -> Vendor {
+        self.vendor
     }
 
     /// Family, model and stepping.

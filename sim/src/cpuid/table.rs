@@ -46,9 +46,9 @@ features! {
     Sse3 "SSE3" (1, 0, Ecx, 0) Yes "SSE3 instructions.";
     Pclmulqdq "PCLMULQDQ" (1, 0, Ecx, 1) Yes "PCLMULQDQ.";
     Dtes64 "DTES64" (1, 0, Ecx, 2) PERFORMANCE "64-bit layout of the debug store.";
-    Monitor "MONITOR" (1, 0, Ecx, 3) INSTRUCTION "MONITOR and MWAIT.";
+    Monitor "MONITOR" (1, 0, Ecx, 3) Yes "MONITOR and MWAIT.";
     DsCpl "DS-CPL" (1, 0, Ecx, 4) PERFORMANCE "Debug store qualified by CPL.";
-    Vmx "VMX" (1, 0, Ecx, 5) SYSTEM "Virtual-machine extensions.";
+    Vmx "VMX" (1, 0, Ecx, 5) Yes "Virtual-machine extensions.";
     Smx "SMX" (1, 0, Ecx, 6) SYSTEM "Safer-mode extensions.";
     Eist "EIST" (1, 0, Ecx, 7) THERMAL "Enhanced Intel SpeedStep technology.";
     Tm2 "TM2" (1, 0, Ecx, 8) THERMAL "Thermal Monitor 2.";

@@ -3,6 +3,7 @@
 use super::Machine;
 use super::history::Taken;
 use super::logical::Logical;
+use super::symbols::Symbols;
 use isa::event::{EventKind, Vector};
 use isa::registers::Gpr;
 use isa::segment::SegmentRegister;
@@ -16,17 +17,17 @@ impl Machine {
         if let Some(logical) = self.processors.get_mut(processor) {
             logical.core.memory.begin_turn(core::mem::take(&mut self.ram));
             // Writing to a string cannot fail.
-            let _infallible = write(&mut text, processor, logical);
+            let _infallible = write(&mut text, processor, logical, &self.symbols);
             self.ram = logical.core.memory.end_turn();
         }
         text
     }
 }
 
-fn write(out: &mut String, number: usize, logical: &Logical) -> fmt::Result {
+fn write(out: &mut String, number: usize, logical: &Logical, symbols: &Symbols) -> fmt::Result {
     writeln!(out, "\nprocessor {number}, its last events, oldest first:")?;
     for taken in logical.history.iter() {
-        writeln!(out, "  {}", describe(taken))?;
+        writeln!(out, "  {}", describe(taken, symbols))?;
     }
     let state = &logical.core.state;
     let system = &state.system;
@@ -46,14 +47,15 @@ fn write(out: &mut String, number: usize, logical: &Logical) -> fmt::Result {
     }
     let (gdtr, idtr) = (system.gdtr, system.idtr);
     writeln!(out, "\n  gdtr {:x}+{:x}  idtr {:x}+{:x}", gdtr.base, gdtr.limit, idtr.base, idtr.limit)?;
+    let name = symbols.suffix(state.code_context().linear(state.rip()).0);
     match logical.instruction_at_rip() {
-        Some(instruction) => writeln!(out, "at {:x}: {instruction}", state.rip()),
-        None => writeln!(out, "at {:x}: there is no code", state.rip()),
+        Some(instruction) => writeln!(out, "at {:x}{name}: {instruction}", state.rip()),
+        None => writeln!(out, "at {:x}{name}: there is no code", state.rip()),
     }
 }
 
 /// An event in words.
-fn describe(taken: &Taken) -> String {
+fn describe(taken: &Taken, symbols: &Symbols) -> String {
     let vector = taken.event.vector;
     let mut text = match taken.event.kind {
         EventKind::ExternalInterrupt => format!("interrupt {vector:#x}"),
@@ -69,7 +71,7 @@ fn describe(taken: &Taken) -> String {
     if let Some(address) = taken.address {
         text += &format!(", address {address:#x}");
     }
-    text += &format!(" at {:#x}:{:#x}", taken.at.0, taken.at.1);
+    text += &format!(" at {:#x}:{:#x}{}", taken.at.0, taken.at.1, symbols.suffix(taken.at.1));
     if taken.failed {
         text += ", whose delivery failed";
     }

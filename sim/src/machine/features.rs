@@ -1,8 +1,8 @@
 //! What a processor model lets system instructions do.
 
-use crate::cpuid::{Feature, Model};
+use crate::cpuid::{Feature, Model, Vendor};
 use isa::control::{Cr4, Efer};
-use isa::system::{Features, Offers};
+use isa::system::{Behaviours, Features, Offers};
 
 /// The bits of CR4 that need a feature.
 const CR4: &[(Feature, Cr4)] = &[
@@ -59,13 +59,30 @@ pub(super) fn of(model: &Model) -> Features {
     Features {
         cr4: union(model, CR4) | Cr4::TSD | Cr4::PCE,
         efer: union(model, EFER),
-        offers: union(model, OFFERS),
+        offers: union(model, OFFERS) | configuration(model.vendor()),
+        behaviours: behaviours(model.vendor()),
         physical_address_width: model.physical_address_width(),
         linear_address_width: model.linear_address_width(),
         xcr0: if model.has(Feature::Xsave) { X87_AND_SSE | pkru } else { 0 },
         machine_check_banks: if model.has(Feature::Mca) { all.machine_check_banks } else { 0 },
         variable_mtrrs: if model.has(Feature::Mtrr) { all.variable_mtrrs } else { 0 },
         ..all
+    }
+}
+
+/// In what a vendor's processors differ from the SDM.
+const fn behaviours(vendor: Vendor) -> Behaviours {
+    match vendor {
+        Vendor::Intel => Behaviours::empty(),
+        Vendor::Amd => Behaviours::all(),
+    }
+}
+
+/// The MSRs that every processor of a vendor has.
+const fn configuration(vendor: Vendor) -> Offers {
+    match vendor {
+        Vendor::Intel => Offers::empty(),
+        Vendor::Amd => Offers::AMD_CONFIGURATION,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a machine consists of.
 
 use super::MachineError;
+use super::assemble::OnReset;
+use super::hypercall::Hypercalls;
 use crate::cpuid::{Feature, Model};
 use crate::load::{HOLE_END, HOLE_START, LoadError, MemoryMap};
 use isa::address::HostPhysicalAddress;
@@ -21,6 +23,10 @@ pub struct MachineOptions {
     pub acpi: bool,
     /// Ticks that a processor runs before the next one has its turn.
     pub quantum: u64,
+    /// Who answers VMCALL and VMMCALL.
+    pub hypercalls: Hypercalls,
+    /// What a reset does.
+    pub on_reset: OnReset,
     /// The seed of random numbers.
     pub seed: u64,
 }
@@ -28,8 +34,16 @@ pub struct MachineOptions {
 impl Default for MachineOptions {
     /// One processor with 256 MiB.
     fn default() -> Self {
-        let model = "kvm-unit".to_owned();
-        Self { memory: 256 << 20, processors: 1, model, acpi: true, quantum: 1000, seed: 0 }
+        Self {
+            memory: 256 << 20,
+            processors: 1,
+            model: "kvm-unit".to_owned(),
+            acpi: true,
+            quantum: 1000,
+            hypercalls: Hypercalls::None,
+            on_reset: OnReset::Stop,
+            seed: 0,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is due before the next instruction: one table decides (SDM Vol. 3A, table 7-2).
 
+use super::guest::GuestControls;
 use isa::flags::Rflags;
 use isa::state::State;
 use isa::system::{Activity, Interruptibility};
@@ -7,14 +8,26 @@ use isa::system::{Activity, Interruptibility};
 /// What can be due between two instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
+    /// The virtual task priority is below the threshold after a VM entry.
+    TprThreshold,
+    /// SMI.
+    SystemManagement,
     /// INIT.
     Init,
     /// A startup IPI.
     Startup,
+    /// The monitor trap flag.
+    MonitorTrap,
     /// A debug exception that the last instruction has left.
     DebugTrap,
+    /// The VMX-preemption timer.
+    PreemptionTimer,
+    /// NMIs can be delivered, and the host wants to know.
+    NmiWindow,
     /// NMI.
     NonMaskable,
+    /// Interrupts can be delivered, and the host wants to know.
+    InterruptWindow,
     /// An interrupt from the local APIC or the 8259.
     External,
 }
@@ -22,41 +35,98 @@ pub(super) enum Due {
 /// What is there, whether or not it is blocked.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Pending {
+    pub(super) system_management: bool,
     pub(super) init: bool,
     pub(super) startup: bool,
     pub(super) debug_trap: bool,
     pub(super) non_maskable: bool,
     pub(super) external: bool,
+    pub(super) tpr_threshold: bool,
+    pub(super) monitor_trap: bool,
+    pub(super) timer: bool,
+    pub(super) nmi_window: bool,
+    pub(super) interrupt_window: bool,
+    /// What VMX makes of blocking.
+    pub(super) controls: GuestControls,
+}
+
+impl Pending {
+    /// Whether nothing is there.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self { controls: self.controls, ..Self::default() }
+    }
 }
 
 /// One row: what, whether it is there, and what blocks it.
 struct Row {
     due: Due,
     is_there: fn(&Pending) -> bool,
-    is_blocked: fn(&State) -> bool,
+    is_blocked: fn(&GuestControls, &State) -> bool,
 }
 
-/// In the order of priority.
-const ROWS: [Row; 5] = [
-    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: |_| false },
+/// In the order of priority (SDM Vol. 3A, table 7-2; Vol. 3C, 28.2, 29.7).
+const ROWS: [Row; 11] = [
+    Row {
+        due: Due::TprThreshold,
+        is_there: |pending| pending.tpr_threshold,
+        is_blocked: |_, state| is_away(state),
+    },
+    Row {
+        due: Due::SystemManagement,
+        is_there: |pending| pending.system_management,
+        is_blocked: |_, state| blocks_system_management(state),
+    },
+    Row { due: Due::Init, is_there: |pending| pending.init, is_blocked: blocks_init },
     Row {
         due: Due::Startup,
         is_there: |pending| pending.startup,
-        is_blocked: |state| !waits_for_startup(state),
+        is_blocked: |_, state| !waits_for_startup(state),
+    },
+    Row {
+        due: Due::MonitorTrap,
+        is_there: |pending| pending.monitor_trap,
+        is_blocked: |_, state| is_away(state),
     },
     Row { due: Due::DebugTrap, is_there: |pending| pending.debug_trap, is_blocked: after_stack_load },
+    Row {
+        due: Due::PreemptionTimer,
+        is_there: |pending| pending.timer,
+        is_blocked: |_, state| waits_for_startup(state),
+    },
+    Row { due: Due::NmiWindow, is_there: |pending| pending.nmi_window, is_blocked: blocks_nmi_window },
     Row { due: Due::NonMaskable, is_there: |pending| pending.non_maskable, is_blocked: blocks_non_maskable },
+    Row {
+        due: Due::InterruptWindow,
+        is_there: |pending| pending.interrupt_window,
+        is_blocked: |_, state| masks_external(state),
+    },
     Row { due: Due::External, is_there: |pending| pending.external, is_blocked: blocks_external },
 ];
 
 /// What is due first, if anything.
 pub(super) fn first(pending: &Pending, state: &State) -> Option<Due> {
-    let due = |row: &&Row| (row.is_there)(pending) && !(row.is_blocked)(state);
+    let due = |row: &&Row| (row.is_there)(pending) && !(row.is_blocked)(&pending.controls, state);
     ROWS.iter().find(due).map(|row| row.due)
+}
+
+/// VMX root operation blocks INIT; a guest that waits for a startup IPI does, too (SDM 26.8, 29.7.2).
+fn blocks_init(controls: &GuestControls, state: &State) -> bool {
+    in_system_management(state) || controls.is_root || controls.is_guest && waits_for_startup(state)
 }
 
 fn waits_for_startup(state: &State) -> bool {
     state.system.activity == Activity::WaitForSipi
+}
+
+/// INIT waits for RSM (SDM Vol. 3C, 34.3).
+fn in_system_management(state: &State) -> bool {
+    state.system.interruptibility.contains(Interruptibility::SMI)
+}
+
+/// An SMI also waits for the end of what shields one instruction, so that RSM has not to bring that back.
+fn blocks_system_management(state: &State) -> bool {
+    let blocking = Interruptibility::SMI | Interruptibility::MOV_SS | Interruptibility::STI;
+    waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
 }
 
 /// Whether the processor does not take NMIs and interrupts at all.
@@ -64,21 +134,37 @@ fn is_away(state: &State) -> bool {
     matches!(state.system.activity, Activity::WaitForSipi | Activity::Shutdown)
 }
 
-fn after_stack_load(state: &State) -> bool {
+fn after_stack_load(_: &GuestControls, state: &State) -> bool {
     is_away(state) || state.system.interruptibility.contains(Interruptibility::MOV_SS)
 }
 
-/// A shutdown ends with an NMI; blocking by STI does not hold one back.
-fn blocks_non_maskable(state: &State) -> bool {
-    let blocking = Interruptibility::NMI | Interruptibility::MOV_SS;
+/// A shutdown ends with an NMI. Virtual NMIs leave NMIs alone. Blocking by STI holds one back as well, which the manual
+/// leaves to the processor: a program that says STI and HLT is then not woken between the two.
+fn blocks_non_maskable(controls: &GuestControls, state: &State) -> bool {
+    let mut blocking = Interruptibility::NMI | Interruptibility::MOV_SS | Interruptibility::STI;
+    if controls.virtual_nmis {
+        blocking -= Interruptibility::NMI;
+    }
     waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
 }
 
-fn blocks_external(state: &State) -> bool {
-    let blocking = Interruptibility::STI | Interruptibility::MOV_SS;
-    is_away(state)
-        || state.flags.get() & Rflags::IF.bits() == 0
-        || state.system.interruptibility.intersects(blocking)
+/// The window opens with virtual NMIs, and neither STI nor MOV SS holds it shut.
+fn blocks_nmi_window(_: &GuestControls, state: &State) -> bool {
+    let blocking = Interruptibility::NMI | Interruptibility::MOV_SS | Interruptibility::STI;
+    waits_for_startup(state) || state.system.interruptibility.intersects(blocking)
+}
+
+fn masks_external(state: &State) -> bool {
+    is_away(state) || state.flags.get() & Rflags::IF.bits() == 0 || is_shadowed(state)
+}
+
+fn is_shadowed(state: &State) -> bool {
+    state.system.interruptibility.intersects(Interruptibility::STI | Interruptibility::MOV_SS)
+}
+
+/// An interrupt that exits is not held back by RFLAGS.IF (SDM 28.4.1).
+fn blocks_external(controls: &GuestControls, state: &State) -> bool {
+    if controls.external_exits { is_away(state) || is_shadowed(state) } else { masks_external(state) }
 }
 
 #[cfg(test)]
@@ -91,8 +177,22 @@ mod tests {
         state
     }
 
-    const ALL: Pending =
-        Pending { init: true, startup: true, debug_trap: true, non_maskable: true, external: true };
+    const NOTHING: GuestControls =
+        GuestControls { is_root: false, is_guest: false, external_exits: false, virtual_nmis: false };
+    const ALL: Pending = Pending {
+        system_management: true,
+        init: true,
+        startup: true,
+        debug_trap: true,
+        non_maskable: true,
+        external: true,
+        tpr_threshold: true,
+        monitor_trap: true,
+        timer: true,
+        nmi_window: true,
+        interrupt_window: true,
+        controls: NOTHING,
+    };
 
     #[test]
     fn events_come_in_the_order_of_the_manual() {
@@ -101,14 +201,32 @@ mod tests {
         while let Some(due) = first(&pending, &ready()) {
             order.push(due);
             match due {
+                Due::TprThreshold => pending.tpr_threshold = false,
+                Due::SystemManagement => pending.system_management = false,
                 Due::Init => pending.init = false,
                 Due::Startup => pending.startup = false,
+                Due::MonitorTrap => pending.monitor_trap = false,
                 Due::DebugTrap => pending.debug_trap = false,
+                Due::PreemptionTimer => pending.timer = false,
+                Due::NmiWindow => pending.nmi_window = false,
                 Due::NonMaskable => pending.non_maskable = false,
+                Due::InterruptWindow => pending.interrupt_window = false,
                 Due::External => pending.external = false,
             }
         }
-        assert_eq!(order, [Due::Init, Due::DebugTrap, Due::NonMaskable, Due::External]);
+        let expected = [
+            Due::TprThreshold,
+            Due::SystemManagement,
+            Due::Init,
+            Due::MonitorTrap,
+            Due::DebugTrap,
+            Due::PreemptionTimer,
+            Due::NmiWindow,
+            Due::NonMaskable,
+            Due::InterruptWindow,
+            Due::External,
+        ];
+        assert_eq!(order, expected);
     }
 
     #[test]
@@ -122,13 +240,16 @@ mod tests {
                 one(Pending { debug_trap: true, ..Pending::default() }),
                 one(Pending { non_maskable: true, ..Pending::default() }),
                 one(Pending { external: true, ..Pending::default() }),
+                one(Pending { system_management: true, ..Pending::default() }),
+                one(Pending { init: true, ..Pending::default() }),
             ]
         };
-        assert_eq!(after(Interruptibility::empty(), 0x202), [true, true, true]);
-        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false]);
-        assert_eq!(after(Interruptibility::STI, 0x202), [true, true, false]);
-        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false]);
-        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true]);
+        assert_eq!(after(Interruptibility::empty(), 0x202), [true; 5]);
+        assert_eq!(after(Interruptibility::empty(), 0x2), [true, true, false, true, true]);
+        assert_eq!(after(Interruptibility::STI, 0x202), [true, false, false, false, true]);
+        assert_eq!(after(Interruptibility::MOV_SS, 0x202), [false, false, false, false, true]);
+        assert_eq!(after(Interruptibility::NMI, 0x202), [true, false, true, true, true]);
+        assert_eq!(after(Interruptibility::SMI, 0x202), [true, true, true, false, false]);
     }
 
     #[test]
@@ -145,7 +266,8 @@ mod tests {
     fn a_shutdown_ends_with_init_or_an_nmi() {
         let mut state = ready();
         state.system.activity = Activity::Shutdown;
-        assert_eq!(first(&Pending { init: false, ..ALL }, &state), Some(Due::NonMaskable));
-        assert_eq!(first(&Pending { init: false, non_maskable: false, ..ALL }, &state), None);
+        let waits = Pending { init: false, system_management: false, timer: false, nmi_window: false, ..ALL };
+        assert_eq!(first(&waits, &state), Some(Due::NonMaskable));
+        assert_eq!(first(&Pending { non_maskable: false, ..waits }, &state), None);
     }
 }

@@ -52,6 +52,8 @@ pub struct RunReport {
     pub mips: f64,
     /// Why it ended.
     pub stop: StopReport,
+    /// How often the machine began again.
+    pub resets: u64,
     /// Instructions of each processor.
     pub processors: Vec<u64>,
     /// Instructions that the engine does not model, each of which was #UD for the guest, by mnemonic.

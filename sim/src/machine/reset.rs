@@ -6,6 +6,7 @@ use isa::control::{Cr0, Cr4, Efer};
 use isa::flags::Rflags;
 use isa::segment::{AccessRights, DescriptorTable, Segment, SegmentRegister};
 use isa::state::{Slot, State};
+use isa::system::debug::Dr6;
 use isa::system::{Activity, System};
 use mmu::operation::Paging;
 
@@ -38,6 +39,7 @@ impl Logical {
     pub(super) fn initialize(&mut self) {
         self.core.outside.take(|signals| signals.init = false);
         self.core.outside.initialize();
+        self.debug_trap = Dr6::empty();
         let (kept, features) = (self.core.state.clone(), self.core.state.system.features);
         let is_first = self.core.outside.number.0 == 0;
         self.core.state.system = System::reset();
@@ -45,6 +47,7 @@ impl Logical {
         system.features = features;
         system.cr0 |= kept.system.cr0 & (Cr0::CD | Cr0::NW);
         system.msrs = kept.system.msrs;
+        system.smbase = kept.system.smbase;
         system.tsc_aux = kept.system.tsc_aux;
         system.system_call = kept.system.system_call;
         self.clear_registers();

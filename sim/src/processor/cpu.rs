@@ -1,10 +1,12 @@
 //! The processor as the meaning of instructions sees it.
 
+use super::translation::of_request;
 use super::{Outside, Processor, SHORT_RUN};
 use isa::address::{AccessKind, HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Cpu, Level, Stopped, TranslationChange};
 use isa::record::Record;
 use isa::state::State;
+use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use isa::width::Scalar;
 
 impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
@@ -58,7 +60,13 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn translate_fetch(&mut self, at: LinearAddress) -> Result<HostPhysicalAddress, Stopped> {
-        self.memory.probe(at, AccessKind::Execute).map_err(|fault| self.refused(fault))
+        let found = if OBSERVED {
+            // The access is made and reported when the instruction executes.
+            self.memory.probe(at, AccessKind::Execute)
+        } else {
+            self.memory.fetch(at).map(|window| window.host_physical)
+        };
+        found.map_err(|fault| self.refused(fault))
     }
 
     fn code_bytes(&mut self, at: HostPhysicalAddress, into: &mut [u8]) {
@@ -78,34 +86,15 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
 
     fn code_dropped(&mut self, page: HostPhysicalAddress) {
         self.memory.unmark_code(page);
+        self.outside.page_written(page);
     }
 
     fn copy_run(&mut self, from: LinearAddress, to: LinearAddress, count: u64, element: u64) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(source) = self.memory.run(from, AccessKind::Read, count) else { return 0 };
-        let Ok(target) = self.memory.run(to, AccessKind::Write, source.length) else { return 0 };
-        // Copying upward onto itself repeats what is in front: what is read must not have been written in this run.
-        let distance = target.host_physical.0.wrapping_sub(source.host_physical.0);
-        let bytes = if distance == 0 { target.length } else { target.length.min(distance) };
-        let bytes = bytes - bytes % element;
-        match self.memory.ram().copy_within(source.host_physical, target.host_physical, bytes) {
-            Ok(()) => bytes,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.copy_run(from, to, count, element) }
     }
 
     fn fill_run<S: Scalar>(&mut self, to: LinearAddress, count: u64, pattern: S) -> u64 {
-        if count < SHORT_RUN {
-            return 0;
-        }
-        let Ok(target) = self.memory.run(to, AccessKind::Write, count) else { return 0 };
-        let elements = target.length / S::BYTES as u64;
-        match self.memory.ram().fill(target.host_physical, pattern, elements) {
-            Ok(()) => elements * S::BYTES as u64,
-            Err(_) => 0,
-        }
+        if count < SHORT_RUN { 0 } else { self.memory.fill_run(to, count, pattern) }
     }
 
     fn read_as<S: Scalar>(
@@ -142,15 +131,69 @@ impl<const OBSERVED: bool, O: Outside> Cpu for Processor<OBSERVED, O> {
     }
 
     fn task_priority(&self) -> u8 {
-        self.outside.task_priority()
+        self.outside.task_priority(self.memory.ram())
     }
 
     fn set_task_priority(&mut self, priority: u8) {
-        self.outside.set_task_priority(&mut self.state, priority);
+        self.outside.set_task_priority(&mut self.state, self.memory.ram(), priority);
+    }
+
+    #[inline(always)]
+    fn intercept(&mut self, intercepted: &Intercepted) -> Result<(), Stopped> {
+        self.outside.intercept(&self.state, self.memory.ram(), intercepted)
+    }
+
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        self.outside.task_switch(switch)
+    }
+
+    fn vmx_begin(
+        &mut self,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        self.outside.vmx_begin(&self.state, instruction, operand)
+    }
+
+    fn vmx(&mut self, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let outcome = self.outside.vmx(&mut self.state, self.memory.ram(), request)?;
+        if outcome == VmxOutcome::Succeed
+            && let Some(operation) = of_request(request)
+        {
+            let performed = self.perform(&operation);
+            debug_assert!(performed.is_ok(), "{performed:?}");
+        }
+        Ok(outcome)
     }
 
     fn change_translation(&mut self, change: &TranslationChange) -> Result<(), Stopped> {
         self.change(change)
+    }
+
+    /// What is not RAM is not monitored.
+    fn monitor(&mut self, at: LinearAddress) -> Result<(), Stopped> {
+        let byte = self.memory.translate(at, AccessKind::Read, 1).map_err(|fault| self.refused(fault))?;
+        let page = byte.page();
+        let is_ram = self.memory.ram().read::<u8>(byte).is_ok();
+        if is_ram {
+            self.memory.mark_code(page);
+        }
+        self.outside.monitor(is_ram.then_some(page));
+        self.state.system.monitored = is_ram.then_some(at);
+        Ok(())
+    }
+
+    fn pause(&mut self) {
+        self.outside.pause(&mut self.state);
+    }
+
+    fn resume(&mut self) -> Result<(), Stopped> {
+        self.leave_system_management();
+        Ok(())
+    }
+
+    fn hypercall(&mut self) -> Result<(), Stopped> {
+        self.outside.hypercall(&mut self.state)
     }
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) -> Result<[u32; 4], Stopped> {

@@ -3,6 +3,7 @@
 use isa::address::HostPhysicalAddress;
 use isa::cpu::{Stop, Stopped};
 use isa::state::State;
+use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
 use mmu::mmu::AccessReport;
 use mmu::{Context, Ram};
 
@@ -121,14 +122,86 @@ pub trait Outside {
         Err(Stop::GENERAL_PROTECTION.into())
     }
 
+    /// The processor monitors a page of RAM, or nothing any more. The page is marked as one with decoded code.
+    fn monitor(&mut self, page: Option<HostPhysicalAddress>) {
+        let _ = page;
+    }
+
+    /// A marked page is about to be written, or its decoded code has been dropped.
+    fn page_written(&mut self, page: HostPhysicalAddress) {
+        let _ = page;
+    }
+
+    /// The program waits for another processor.
+    fn pause(&mut self, state: &mut State) {
+        let _ = state;
+    }
+
+    /// VMCALL or VMMCALL outside VMX operation.
+    ///
+    /// # Errors
+    ///
+    /// #UD when nobody stands in for a monitor.
+    fn hypercall(&mut self, state: &mut State) -> Result<(), Stopped> {
+        let _ = state;
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
     /// The task priority: 0 to 15.
-    fn task_priority(&self) -> u8 {
+    fn task_priority(&self, ram: &Ram) -> u8 {
+        let _ = ram;
         0
     }
 
     /// Changes the task priority.
-    fn set_task_priority(&mut self, state: &mut State, priority: u8) {
-        let _ = (state, priority);
+    fn set_task_priority(&mut self, state: &mut State, ram: &Ram, priority: u8) {
+        let _ = (state, ram, priority);
+    }
+
+    /// An instruction that VMX non-root operation can intercept is about to have an effect.
+    ///
+    /// # Errors
+    ///
+    /// The VM exit.
+    #[inline(always)]
+    fn intercept(&mut self, state: &State, ram: &Ram, what: &Intercepted) -> Result<(), Stopped> {
+        let _ = (state, ram, what);
+        Ok(())
+    }
+
+    /// The processor is about to switch tasks.
+    ///
+    /// # Errors
+    ///
+    /// The VM exit.
+    fn task_switch(&mut self, switch: &TaskSwitch) -> Result<(), Stopped> {
+        let _ = switch;
+        Ok(())
+    }
+
+    /// An instruction of VMX is about to read its operands.
+    ///
+    /// # Errors
+    ///
+    /// #UD, #GP(0) or the VM exit.
+    fn vmx_begin(
+        &mut self,
+        state: &State,
+        instruction: VmxInstruction,
+        operand: u64,
+    ) -> Result<Option<VmxOutcome>, Stopped> {
+        let _ = (state, instruction, operand);
+        Err(Stop::INVALID_OPCODE.into())
+    }
+
+    /// Carries out an instruction of VMX, except for what it means to translation.
+    ///
+    /// # Errors
+    ///
+    /// An exception, or a VM entry.
+    fn vmx(&mut self, state: &mut State, ram: &Ram, request: &VmxRequest) -> Result<VmxOutcome, Stopped> {
+        let _ = (state, ram, request);
+        Err(Stop::INVALID_OPCODE.into())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Changes of what linear addresses are translated with.
 
 use super::{Outside, Processor};
+use isa::address::{HostPhysicalAddress, LinearAddress};
 use isa::cpu::{Stop, Stopped, TranslationChange};
-use mmu::operation::{Invpcid, Operation, Refusal};
+use isa::system::{Activity, VmxRequest, smm};
+use mmu::operation::{Invept, Invpcid, Invvpid, Operation, Paging, Refusal};
 
 impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
     /// Does what hardware does at a change of control registers or at an invalidation.
@@ -17,14 +19,65 @@ impl<const OBSERVED: bool, O: Outside> Processor<OBSERVED, O> {
         self.select_context();
     }
 
+    /// An SMI whose state has been saved: begins the handler (SDM Vol. 3C, 34.5).
+    pub fn enter_system_management(&mut self) {
+        let outcome = self.perform(&Operation::Smi);
+        debug_assert!(outcome.is_ok(), "{outcome:?}");
+        smm::enter(&mut self.state);
+        self.select_context();
+    }
+
+    /// RSM: the state that is saved at SMBASE, or the shutdown state when that is none.
+    pub(super) fn leave_system_management(&mut self) {
+        let mut image = [u8::MAX; smm::IMAGE_BYTES];
+        let at = HostPhysicalAddress(u64::from(self.state.system.smbase) + smm::IMAGE);
+        // A bus without memory reads as ones.
+        let _nowhere = self.memory.ram().copy_out(at, &mut image);
+        let mut state = self.state.clone();
+        let restored = smm::restore(&mut state, &image).is_ok();
+        let system = &state.system;
+        let (cr0, cr4, efer) = (system.cr0.bits(), system.cr4.bits(), system.efer.bits());
+        let paging = Paging { cr0, cr3: system.cr3, cr4, efer };
+        if restored && self.perform(&Operation::Rsm(paging)).is_ok() {
+            self.state = state;
+        } else {
+            self.state.system.activity = Activity::Shutdown;
+        }
+        self.select_context();
+    }
+
     /// Carries an operation out on the registers of translation, and removes from the TLB what it removes.
-    fn perform(&mut self, operation: &Operation) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was carried out.
+    pub fn perform(&mut self, operation: &Operation) -> Result<(), Refusal> {
         let performed = self.translation.perform(self.memory.ram(), operation);
         for invalidation in performed.invalidations {
             self.memory.invalidate(invalidation);
         }
         performed.refusal.map_or(Ok(()), Err)
     }
+}
+
+/// What an instruction of VMX that has succeeded means for translation.
+pub(super) fn of_request(request: &VmxRequest) -> Option<Operation> {
+    Some(match *request {
+        VmxRequest::On(_) | VmxRequest::Off => Operation::VmxOnOff,
+        VmxRequest::Invept { kind: 1, descriptor: [eptp, _] } => Operation::Invept(Invept::Context { eptp }),
+        VmxRequest::Invept { .. } => Operation::Invept(Invept::All),
+        VmxRequest::Invvpid { kind, descriptor: [vpid, address] } => {
+            let [low, high, ..] = vpid.to_le_bytes();
+            let vpid = u16::from_le_bytes([low, high]);
+            Operation::Invvpid(match kind {
+                0 => Invvpid::Address { vpid, address: LinearAddress(address) },
+                1 => Invvpid::Context { vpid },
+                2 => Invvpid::All,
+                _ => Invvpid::ContextButGlobals { vpid },
+            })
+        }
+        _ => return None,
+    })
 }
 
 /// The operation of the manual that a change is.

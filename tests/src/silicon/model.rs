@@ -113,7 +113,7 @@ impl<M: Machine> Model<M> {
                 error_code: exception.error_code.unwrap_or(0).into(),
                 address: exception.address.0,
             },
-            Some(Stop::SoftwareInterrupt(vector)) => {
+            Some(Stop::SoftwareInterrupt { vector, .. }) => {
                 registers.rip = run.next_rip;
                 trap(vector)
             }

@@ -133,7 +133,7 @@ fn basic() -> Basic {
 
 fn misc() -> Misc {
     Misc::new()
-        .with_preemption_timer_tsc_bit(5)
+        .with_preemption_timer_tsc_bit(0)
         .with_stores_lma(true)
         .with_activity_hlt(true)
         .with_activity_shutdown(true)

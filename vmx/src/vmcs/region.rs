@@ -12,6 +12,9 @@ pub const REVISION_IDENTIFIER: u32 = 0x766d_7801;
 /// The bytes of a VMCS region.
 pub type Region = [u8; REGION_SIZE];
 
+/// Where the doubleword with the launch state is.
+pub const LAUNCH_STATE_AT: u64 = 8;
+
 /// Where the first field is.
 const FIELDS_AT: usize = 64;
 

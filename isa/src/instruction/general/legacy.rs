@@ -46,7 +46,7 @@ fn bound<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stoppe
 /// INTO is a trap, as INT3 is.
 fn into<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     if cpu.state().flags.of() {
-        return Err(Stop::SoftwareInterrupt(Vector::Overflow as u8).into());
+        return Err(Stop::OVERFLOW.into());
     }
     let next = successor(cpu.state(), record);
     cpu.state_mut().set_rip(next);

@@ -7,7 +7,7 @@ use crate::decode::{Form, Size};
 use crate::operand::{Destination, Memory};
 use crate::record::{Handler, Record};
 use crate::system::Intercepted;
-use crate::system::control_register::{write_cr0, write_cr3, write_cr4, write_cr8};
+use crate::system::control_register::{Refusal, refuse_if, write_cr0, write_cr3, write_cr4, write_cr8};
 use crate::system::guard::Guarded;
 use crate::width::Width;
 use iced_x86::{Code, Mnemonic};
@@ -60,10 +60,10 @@ fn mov_from<C: Cpu, W: Width, const CR: u8>(cpu: &mut C, record: &Record<C>) -> 
     }
     let system = &cpu.state().system;
     let value = match CR {
-        0 => system.cr0.bits(),
+        0 => system.visible_cr0(),
         2 => system.cr2,
         3 => system.cr3,
-        4 => system.cr4.bits(),
+        4 => system.visible_cr4(),
         _ => cpu.task_priority().into(),
     };
     cpu.state_mut().put(record.destination, W::truncate(value));
@@ -79,9 +79,9 @@ fn mov_to<C: Cpu, W: Width, const CR: u8>(cpu: &mut C, record: &Record<C>) -> Re
     }
     cpu.intercept(&Intercepted::MovToCr { register: CR, gpr: gpr_of(record.source), value })?;
     match CR {
-        0 => write_cr0(cpu, value)?,
+        0 => write_cr0(cpu, cpu.state().system.written_cr0(value))?,
         3 => write_cr3(cpu, value)?,
-        4 => write_cr4(cpu, value)?,
+        4 => write_cr4(cpu, cpu.state().system.written_cr4(value))?,
         _ => write_cr8(cpu, value)?,
     }
     done(cpu, record)
@@ -90,7 +90,11 @@ fn mov_to<C: Cpu, W: Width, const CR: u8>(cpu: &mut C, record: &Record<C>) -> Re
 fn clts<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     guard(cpu, Guarded::Clts)?;
     cpu.intercept(&Intercepted::Clts)?;
-    cpu.state_mut().system.cr0.remove(Cr0::TS);
+    let system = &mut cpu.state_mut().system;
+    if system.view.cr0_mask & Cr0::TS.bits() == 0 {
+        refuse_if(system.view.cr0_ones & Cr0::TS.bits() != 0, Refusal::Fixed(Cr0::TS.bits()))?;
+        system.cr0.remove(Cr0::TS);
+    }
     done(cpu, record)
 }
 
@@ -112,7 +116,8 @@ fn lmsw<C: Cpu>(cpu: &mut C, record: &Record<C>, intercepted: &Intercepted) -> R
     cpu.intercept(intercepted)?;
     let Intercepted::Lmsw { source, .. } = *intercepted else { return Err(Stop::INVALID_OPCODE.into()) };
     let kept = cpu.state().system.cr0 - (Cr0::MP | Cr0::EM | Cr0::TS);
-    write_cr0(cpu, kept.bits() | u64::from(source & 0xf))?;
+    let value = kept.bits() | u64::from(source & 0xf);
+    write_cr0(cpu, cpu.state().system.written_cr0(value))?;
     done(cpu, record)
 }
 
@@ -121,7 +126,7 @@ fn smsw<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     if !is_register(form) {
         return Some(|cpu, record| {
             guard(cpu, Guarded::Smsw)?;
-            let value = u16::truncate(cpu.state().system.cr0.bits());
+            let value = u16::truncate(cpu.state().system.visible_cr0());
             Memory::store(cpu, record, value)
         });
     }
@@ -134,7 +139,7 @@ fn smsw<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
 
 fn smsw_register<C: Cpu, W: Width>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     guard(cpu, Guarded::Smsw)?;
-    let value = W::truncate(cpu.state().system.cr0.bits());
+    let value = W::truncate(cpu.state().system.visible_cr0());
     cpu.state_mut().put(record.destination, value);
     Ok(())
 }

@@ -67,8 +67,8 @@ fn general_detect(state: &State) -> Result<(), Stopped> {
 }
 
 fn mov_from<C: Cpu, W: Width, const DR: u8>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    check(cpu, DR)?;
     cpu.intercept(&Intercepted::MovFromDr { register: DR, gpr: gpr_of(record.destination) })?;
+    check(cpu, DR)?;
     general_detect(cpu.state())?;
     let system = &cpu.state().system;
     let value = match DR {
@@ -82,8 +82,8 @@ fn mov_from<C: Cpu, W: Width, const DR: u8>(cpu: &mut C, record: &Record<C>) -> 
 
 /// Bits 63:32 of DR6 and DR7 must be 0.
 fn mov_to<C: Cpu, W: Width, const DR: u8>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    check(cpu, DR)?;
     cpu.intercept(&Intercepted::MovToDr { register: DR, gpr: gpr_of(record.source) })?;
+    check(cpu, DR)?;
     general_detect(cpu.state())?;
     let value = cpu.state().get::<W>(record.source).zero_extend();
     if DR >= 4 && value >> 32 != 0 {

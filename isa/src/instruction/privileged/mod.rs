@@ -7,11 +7,13 @@ mod base;
 mod control_register;
 mod debug_register;
 mod flags;
+mod hypercall;
 mod io;
 mod model_specific;
 mod system_call;
 mod table_register;
 mod translation;
+mod vmx;
 mod waiting;
 mod xsave;
 
@@ -21,6 +23,7 @@ use crate::mode::CodeSize;
 use crate::record::{Handler, Record};
 use crate::registers::Gpr;
 use crate::state::{Slot, State};
+use crate::system::Interruptibility;
 use crate::system::guard::Guarded;
 use crate::width::Width;
 use iced_x86::Mnemonic;
@@ -38,10 +41,21 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| debug_register::select(form))
         .or_else(|| base::select(form))
         .or_else(|| xsave::select(form))
-        .or_else(|| (form.mnemonic() == Mnemonic::Rsm).then_some(undefined))
+        .or_else(|| vmx::select(form))
+        .or_else(|| hypercall::select(form))
+        .or_else(|| (form.mnemonic() == Mnemonic::Rsm).then_some(rsm))
 }
 
-/// A register that does not exist, or RSM outside system-management mode.
+/// RSM: #UD outside system-management mode (SDM Vol. 2B).
+fn rsm<C: Cpu>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
+    if !cpu.state().system.interruptibility.contains(Interruptibility::SMI) {
+        return Err(Stop::INVALID_OPCODE.into());
+    }
+    cpu.resume()?;
+    Err(Stop::Done.into())
+}
+
+/// A register that does not exist.
 fn undefined<C: Cpu>(_: &mut C, _: &Record<C>) -> Result<(), Stopped> {
     Err(Stop::INVALID_OPCODE.into())
 }

@@ -1,16 +1,19 @@
 //! SYSCALL SYSRET SYSENTER SYSEXIT SWAPGS (SDM Vol. 2B, 2C; Vol. 3A, 6.8.7 and 6.8.8).
 //!
-//! The descriptors that these load are constants; none is read.
+//! The descriptors that these load are constants; none is read. SYSCALL and SYSRET outside 64-bit mode are those of
+//! processors that have them there ([`Behaviours`]).
 
 use super::{following, guard};
 use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::Form;
 use crate::flags::Rflags;
+use crate::mode::CodeSize;
 use crate::record::{Handler, Record};
 use crate::segment::{AccessRights, Segment, SegmentRegister};
 use crate::state::{Slot, State};
-use crate::system::SystemCall;
+use crate::system::debug::Stepping;
 use crate::system::guard::Guarded;
+use crate::system::{Behaviours, SystemCall};
 use iced_x86::{Code, Mnemonic};
 
 /// The handler for a form of this family.
@@ -73,18 +76,32 @@ fn check_canonical(state: &State, address: u64) -> Result<(), Stopped> {
     if state.is_canonical(address) { Ok(()) } else { Err(Stop::GENERAL_PROTECTION.into()) }
 }
 
+/// Whether the processor behaves so.
+fn behaves(state: &State, behaviour: Behaviours) -> bool {
+    state.system.features.behaviours.contains(behaviour)
+}
+
 fn syscall<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
     guard(cpu, Guarded::Syscall)?;
     let next = following(cpu.state(), record);
     let state = cpu.state_mut();
-    let SystemCall { star, lstar, sfmask, .. } = state.system.system_call;
+    let SystemCall { star, lstar, cstar, sfmask, .. } = state.system.system_call;
+    let cs = selector(star, 32) & !3;
+    let ss = selector(star, 32).wrapping_add(8);
     let flags = state.flags.get();
     state.set_slot(Slot::Rcx, next);
-    state.set_slot(Slot::R11, flags);
-    state.flags.set(flags & !sfmask & !Rflags::RF.bits());
-    let cs = selector(star, 32) & !3;
-    enter(state, cs, selector(star, 32).wrapping_add(8), AccessRights::LONG, 0);
-    state.set_rip(lstar);
+    if state.is_ia32e() {
+        let target = if state.code_size() == CodeSize::Bits64 { lstar } else { cstar };
+        state.set_slot(Slot::R11, flags);
+        state.flags.set(flags & !sfmask & !Rflags::RF.bits());
+        enter(state, cs, ss, AccessRights::LONG, 0);
+        state.set_rip(target);
+    } else {
+        state.flags.set(flags & !(Rflags::VM | Rflags::IF | Rflags::RF).bits());
+        enter(state, cs, ss, AccessRights::DEFAULT_BIG, 0);
+        state.set_rip(star & 0xffff_ffff);
+    }
+    state.system.stepping = Stepping::AsAfter;
     Err(Stop::Done.into())
 }
 
@@ -95,13 +112,23 @@ fn sysret<C: Cpu, T: Target>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> 
     guard(cpu, Guarded::Sysret)?;
     let state = cpu.state_mut();
     let target = state.slot(Slot::Rcx) & T::MASK;
-    check_canonical(state, target)?;
+    if !behaves(state, Behaviours::SYSRET_TAKES_ANY_TARGET) {
+        check_canonical(state, target)?;
+    }
+    let flags = match state.code_size() {
+        CodeSize::Bits64 => state.slot(Slot::R11) & SYSRET_FLAGS,
+        _ => state.flags.get() | Rflags::IF.bits(),
+    };
     let base = selector(state.system.system_call.star, 48);
-    let cs = base.wrapping_add(T::SYSRET_CS) | 3;
-    enter(state, cs, base.wrapping_add(8) | 3, T::CODE, 3);
-    let flags = state.slot(Slot::R11) & SYSRET_FLAGS;
+    let (cs, ss) = (base.wrapping_add(T::SYSRET_CS) | 3, base.wrapping_add(8) | 3);
+    let stack = state.segment(SegmentRegister::Ss);
+    enter(state, cs, ss, T::CODE, 3);
+    if behaves(state, Behaviours::SYSRET_LOADS_STACK_SELECTOR) {
+        state.set_segment(SegmentRegister::Ss, Segment { selector: ss, ..stack });
+    }
     state.flags.set(flags);
     state.set_rip(target);
+    state.system.stepping = Stepping::AsAfter;
     Err(Stop::Done.into())
 }
 

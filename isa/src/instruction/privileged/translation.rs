@@ -60,7 +60,7 @@ fn invpcid<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the low bits are what is asked for")]
-const fn low_half(bits: u128) -> u64 {
+pub(super) const fn low_half(bits: u128) -> u64 {
     bits as u64
 }
 

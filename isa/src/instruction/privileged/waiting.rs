@@ -17,11 +17,17 @@ use iced_x86::{Code, Mnemonic, Register};
 pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match form.mnemonic() {
         Mnemonic::Hlt => hlt,
-        Mnemonic::Pause => |cpu, _| cpu.intercept(&Intercepted::Pause),
+        Mnemonic::Pause => pause,
         Mnemonic::Monitor => return monitor_of(form),
         Mnemonic::Mwait => mwait,
         _ => return None,
     })
+}
+
+fn pause<C: Cpu>(cpu: &mut C, _: &Record<C>) -> Result<(), Stopped> {
+    cpu.intercept(&Intercepted::Pause)?;
+    cpu.pause();
+    Ok(())
 }
 
 /// RIP stays at the instruction: the machine moves it when it halts the processor.
@@ -67,8 +73,7 @@ fn monitor<C: Cpu, A: Width, const SEGMENT: usize>(cpu: &mut C, _: &Record<C>) -
         _ => state.linear_in_segment(base, offset, 1, AccessKind::Read)?,
     };
     cpu.read::<u8>(at)?;
-    cpu.state_mut().system.monitored = Some(at);
-    Ok(())
+    cpu.monitor(at)
 }
 
 /// Bit 0 of ECX, interrupts as break events while they are masked, is the one extension.

@@ -1,5 +1,4 @@
-//! SSE to SSE4.2, AES-NI and PCLMULQDQ on XMM registers (SDM Vol. 1, 5.5 to 5.12). Forms on MMX registers are not
-//! modelled.
+//! SSE to SSE4.2, AES-NI and PCLMULQDQ on XMM registers (SDM Vol. 1, 5.5 to 5.12), and MMX.
 //!
 //! Nearly every instruction computes a new value of its destination register from the old value, a source operand
 //! and perhaps an immediate: an [`Operation`]. Memory operands of 16 bytes must be aligned unless the instruction is
@@ -26,6 +25,7 @@ pub(crate) mod float_state;
 mod host;
 mod integer;
 pub(crate) mod lanes;
+mod mmx;
 mod shift;
 mod shuffle;
 mod transfer;
@@ -48,6 +48,7 @@ pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         .or_else(|| float_compare::select(form))
         .or_else(|| float_convert::select(form))
         .or_else(|| float_state::select(form))
+        .or_else(|| mmx::select(form))
 }
 
 /// The content of the XMM register that a slot stands for.

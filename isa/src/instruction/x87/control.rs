@@ -77,9 +77,7 @@ fn load_control<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> 
 
 /// Makes all registers empty and names them by their physical numbers (SDM Vol. 3A, table 14-1).
 fn empty(x87: &mut X87) {
-    let top = usize::from(x87.top());
-    x87.st.rotate_right(top);
-    x87.set_top(0);
+    x87.align();
     x87.tag = 0;
 }
 

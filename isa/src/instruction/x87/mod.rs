@@ -19,7 +19,7 @@ mod stack;
 mod transfer;
 
 pub(crate) use control::control_word;
-pub(crate) use stack::summarised;
+pub(crate) use stack::{summarised, wait};
 
 /// The handler for a form of this family.
 pub(crate) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {

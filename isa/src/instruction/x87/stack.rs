@@ -43,7 +43,7 @@ pub(super) fn number(slot: Slot) -> usize {
 }
 
 /// What every instruction does first that is not one of the control instructions: a pending exception is #MF.
-pub(super) fn wait<C: Cpu>(cpu: &C) -> Result<(), Stopped> {
+pub(crate) fn wait<C: Cpu>(cpu: &C) -> Result<(), Stopped> {
     if cpu.state().x87.status & SUMMARY == 0 {
         return Ok(());
     }
@@ -58,6 +58,21 @@ impl X87 {
 
     pub(super) fn set_top(&mut self, top: u16) {
         self.status = self.status & !0x3800 | (top & 7) << 11;
+    }
+
+    /// Names the registers by their physical numbers.
+    pub(super) fn align(&mut self) {
+        let top = usize::from(self.top());
+        self.st.rotate_right(top);
+        self.set_top(0);
+    }
+
+    /// What an instruction on MMX registers makes of the unit: they are `st`, TOP is 0, and none is empty (SDM Vol. 1,
+    /// 9.5.1).
+    pub(crate) fn as_mmx(&mut self) -> &mut Self {
+        self.align();
+        self.tag = 0xff;
+        self
     }
 
     fn tag_bit(&self, number: usize) -> u8 {

@@ -89,7 +89,8 @@ fn return_rip(state: &State, event: &Event) -> u64 {
 }
 
 /// RFLAGS as they are pushed (SDM Vol. 3B, 20.3.1.1: RF).
-fn pushed_flags(state: &State, event: &Event) -> u64 {
+#[must_use]
+pub fn pushed_flags(state: &State, event: &Event) -> u64 {
     let fault = event.kind == EventKind::HardwareException
         && event.origin == EventOrigin::Processor
         && !is_trap_or_abort(event.vector);

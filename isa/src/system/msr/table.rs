@@ -41,7 +41,7 @@ const MISC_ENABLE_RESET: u64 = 1 << 0 | 1 << 11 | 1 << 12 | 1 << 18;
 /// What says whether something is there is read-only.
 const MISC_ENABLE_WRITABLE: u64 = 1 << 0 | 1 << 3 | 1 << 16 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 34;
 
-/// The MSRs, by index (SDM Vol. 4, table 2-2).
+/// The MSRs, by index (SDM Vol. 4, table 2-2; those from C0010000H on are AMD's).
 ///
 /// Not modelled: the effects of IA32_MISC_ENABLE, of IA32_DEBUGCTL and of speculation control; MTRRs and IA32_PAT are
 /// kept and checked, and all memory behaves as write-back.
@@ -55,6 +55,8 @@ pub const MSRS: &[Msr] = &[
     row(0x49, "IA32_PRED_CMD", WriteOnly, Computed, Rule::Bits(1)).if_offered(Offers::SPEC_CTRL),
     // The signature stands in the upper half; what software writes before it asks is not kept.
     row(0x8b, "IA32_BIOS_SIGN_ID", ReadWrite, Stored, Rule::Keeps(0)).after_reset(1 << 32),
+    // What the driver of MWAIT's states looks at.
+    row(0xe2, "MSR_PKG_CST_CONFIG_CONTROL", ReadWrite, Stored, Rule::Any).if_offered(Offers::MONITOR),
     row(MTRR_CAPABILITIES, "IA32_MTRRCAP", ReadOnly, Computed, Rule::Any).if_offered(Offers::MTRR),
     row(0x10a, "IA32_ARCH_CAPABILITIES", ReadOnly, Stored, Rule::Any).if_offered(Offers::ARCH_CAPABILITIES),
     row(0x10b, "IA32_FLUSH_CMD", WriteOnly, Computed, Rule::Bits(1)).if_offered(Offers::FLUSH_L1D),
@@ -68,6 +70,7 @@ pub const MSRS: &[Msr] = &[
     row(0x1a0, "IA32_MISC_ENABLE", ReadWrite, Stored, Rule::Keeps(MISC_ENABLE_WRITABLE))
         .after_reset(MISC_ENABLE_RESET),
     row(0x1d9, "IA32_DEBUGCTL", ReadWrite, Stored, Rule::Bits(3)),
+    row(0x1fc, "MSR_POWER_CTL", ReadWrite, Stored, Rule::Any).if_offered(Offers::MONITOR),
     row(0x200, "IA32_MTRR_PHYSBASE", ReadWrite, Stored, Rule::RangeBase)
         .if_offered(Offers::MTRR)
         .each(Count::VariableRanges, 2),
@@ -107,6 +110,12 @@ pub const MSRS: &[Msr] = &[
     field(0xc000_0102, "IA32_KERNEL_GS_BASE", Field::KernelGsBase, Rule::Canonical)
         .if_offered(Offers::LONG_MODE),
     field(0xc000_0103, "IA32_TSC_AUX", Field::TscAux, Rule::Bits(0xffff_ffff)).if_offered(AUXILIARY),
+    row(0xc001_0000, "PERF_CTL", ReadWrite, Stored, Rule::Any).if_offered(Offers::AMD_CONFIGURATION).times(4),
+    row(0xc001_0004, "PERF_CTR", ReadWrite, Stored, Rule::Bits(0xffff_ffff_ffff))
+        .if_offered(Offers::AMD_CONFIGURATION)
+        .times(4),
+    row(0xc001_0010, "SYSCFG", ReadWrite, Stored, Rule::Any).if_offered(Offers::AMD_CONFIGURATION),
+    row(0xc001_0015, "HWCR", ReadWrite, Stored, Rule::Any).if_offered(Offers::AMD_CONFIGURATION),
 ];
 
 /// The row of an index, when this processor has it.

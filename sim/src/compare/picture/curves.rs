@@ -3,8 +3,8 @@
 use super::axis::{Axis, GRID, LINE, name_below, name_beside};
 use super::canvas::{Anchor, Canvas, Weight, text_width, wrap};
 use super::series::line_colour;
-use super::{MARGIN, SMALL, TEXT, WIDTH, description, heading, legend};
-use crate::compare::sweep::report::{axis_name, sentences};
+use super::{MARGIN, SMALL, TEXT, WIDTH, heading, legend};
+use crate::compare::sweep::report::{axis_name, sentences, what_stays};
 use crate::compare::sweep::{Crossing, Sweep};
 use crate::number::grouped;
 
@@ -17,7 +17,8 @@ const DASHES: [&str; 5] = ["none", "8 3", "2 3", "10 3 2 3", "5 2"];
 pub fn sweep_picture(sweep: &Sweep) -> String {
     let mut canvas = Canvas::default();
     let title = format!("Cycles of each strategy over {}", sweep.parameter);
-    let text = sweep.points.first().map_or(String::new(), |point| description(&point.comparison));
+    let lines = what_stays(sweep).into_iter();
+    let text = lines.map(|(label, value)| format!("{label}: {value}")).collect::<Vec<_>>().join("; ");
     let top = heading(&mut canvas, &title, &text) + 10.0;
     let names = sweep.strategies();
     let mark = |canvas: &mut Canvas, number: usize, x: f64, y: f64| {

@@ -184,6 +184,13 @@ fn bars_are_as_long_as_their_cycles() {
         pieces.iter().filter(|piece| number(**piece, "y") == row).map(|piece| number(*piece, "width")).sum()
     };
     let scale = length(rows[0]) / comparison.strategies[0].cycles as f64;
+    let axis = document.descendants().find(|node| node.attribute("stroke") == Some(axis::LINE)).unwrap();
+    let longest = rows.iter().map(|&row| length(row)).fold(0.0, f64::max);
+    let whole = number(axis, "x2") - number(axis, "x1");
+    assert!(
+        (longest - whole).abs() < 1.0,
+        "the longest bar is as long as the axis, which ends at its cycles"
+    );
     for (&row, strategy) in rows.iter().zip(&comparison.strategies) {
         assert!((length(row) - strategy.cycles as f64 * scale).abs() < 1.0, "{}", strategy.name);
     }

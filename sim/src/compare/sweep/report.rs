@@ -27,7 +27,7 @@ pub fn report(sweep: &Sweep, width: usize) -> String {
 }
 
 /// What all comparisons of the sweep have in common, a label and a value each.
-fn what_stays(sweep: &Sweep) -> Vec<(&str, String)> {
+pub(in crate::compare) fn what_stays(sweep: &Sweep) -> Vec<(&str, String)> {
     let Some(first) = sweep.points.first() else { return Vec::new() };
     let same =
         |line: &&(String, String)| sweep.points.iter().all(|point| point.comparison.workload.contains(line));

@@ -1,11 +1,14 @@
 //! Small guests on a whole machine: how runs end, what they report, and that they repeat.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod debugging;
+mod platform;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use vmxsim::load::{FlatMode, Image, LoadOptions, Protocol, load};
 use vmxsim::machine::report::{RunReport, StopKind};
-use vmxsim::machine::{Go, Machine, MachineOptions};
+use vmxsim::machine::{Go, Hypercalls, Machine, MachineOptions, OnReset};
 
 const START: u64 = 0x7c00;
 
@@ -25,9 +28,14 @@ impl Write for Serial {
 
 /// A machine with 16-bit code at 0:7C00H.
 fn machine(code: &[u8], options: &MachineOptions) -> (Machine, Serial) {
+    machine_in(FlatMode::Real, code, options)
+}
+
+/// A machine with code at 7C00H.
+fn machine_in(mode: FlatMode, code: &[u8], options: &MachineOptions) -> (Machine, Serial) {
     let image = Image { name: "guest".to_owned(), bytes: code.to_vec() };
     let load_options = LoadOptions {
-        protocol: Protocol::Flat { address: START, mode: FlatMode::Real },
+        protocol: Protocol::Flat { address: START, mode },
         ..LoadOptions::new(options.memory_map().unwrap())
     };
     let serial = Serial::default();
@@ -120,4 +128,67 @@ fn interrupts_of_the_timer_reach_a_halted_guest_and_the_same_run_is_the_same() {
     // Ten milliseconds, less the time before the timer ran.
     assert!((9_900_000..10_100_000).contains(&first.cycles), "{first:?}");
     assert_eq!((first.instructions, first.cycles), (second.instructions, second.cycles));
+}
+
+#[test]
+fn the_timer_of_firmware_wakes_a_guest_that_programs_nothing() {
+    // sti / hlt / hlt / mov al,[46ch] / out f4h,al
+    let (report, _) = run(&[0xfb, 0xf4, 0xf4, 0xa0, 0x6c, 0x04, 0xe6, 0xf4], 1000);
+    // One tick was there from the start, the next comes at 18.2 Hz.
+    assert_eq!(report.stop.code, Some(2), "{report:?}");
+    assert!((54_000_000..56_000_000).contains(&report.cycles), "{report:?}");
+}
+
+#[test]
+fn a_fetch_sets_the_accessed_flag_of_its_page() {
+    let code = [
+        &[0xbc, 0x00, 0x70, 0, 0][..],                           // mov esp,7000h
+        &[0x0f, 0x20, 0xd8, 0x48, 0x8b, 0x00],                   // mov rax,cr3 / mov rax,[rax]
+        &[0x48, 0x25, 0x00, 0xf0, 0xff, 0xff, 0x48, 0x8b, 0x00], // and rax,-1000h / mov rax,[rax]
+        &[0x48, 0x25, 0x00, 0xf0, 0xff, 0xff],                   // and rax,-1000h: the page directory
+        &[0xc6, 0x04, 0x25, 0x00, 0x00, 0x00, 0x01, 0xc3],       // mov byte [1000000h],0c3h: ret
+        &[0x80, 0x60, 0x40, 0xdf],                               // and byte [rax+40h],~20h
+        &[0x0f, 0x01, 0x3c, 0x25, 0x00, 0x00, 0x00, 0x01],       // invlpg [1000000h]
+        &[0xbb, 0x00, 0x00, 0x00, 0x01, 0xff, 0xd3],             // mov ebx,1000000h / call rbx
+        &[0x8a, 0x40, 0x40, 0xe6, 0xf4],                         // mov al,[rax+40h] / out f4h,al
+    ]
+    .concat();
+    let (mut machine, _) = machine_in(FlatMode::Long, &code, &MachineOptions::default());
+    let report = machine.run(Some(1000), |_, _| Go::On);
+    // Large, dirty, accessed, writable, present.
+    assert_eq!((report.stop.kind, report.stop.code), (StopKind::DebugExit, Some(0xe3)));
+}
+
+#[test]
+fn a_call_of_a_monitor_is_undefined_unless_the_machine_answers_it() {
+    // A handler for #UD that exits with code 7, then VMCALL for a call that does not exist, and its answer to the port.
+    let mut code = vec![0xc7, 0x06, 0x18, 0, 0x30, 0x7c, 0xc7, 0x06, 0x1a, 0, 0, 0];
+    code.extend([0x66, 0xb8, 99, 0, 0, 0, 0x0f, 0x01, 0xc1]); // mov eax,99 / vmcall
+    code.extend([0xf7, 0xd8, 0xc1, 0xe8, 3, 0xe6, 0xf4]); // neg ax / shr ax,3 / out f4h,al
+    code.resize(0x30, 0x90);
+    code.extend([0xb0, 7, 0xe6, 0xf4]);
+    for (hypercalls, expected) in [(Hypercalls::None, 7), (Hypercalls::Kvm, 125)] {
+        let (mut machine, _) = machine(&code, &MachineOptions { hypercalls, ..MachineOptions::default() });
+        assert_eq!(machine.run(Some(1000), |_, _| Go::On).stop.code, Some(expected));
+    }
+}
+
+#[test]
+fn a_reset_ends_the_run_or_begins_it_again_as_at_power_on() {
+    // Counts in RAM, sends the count, and resets by the keyboard controller.
+    let code = [
+        0xff, 0x06, 0x00, 0x90, // inc word [9000h]
+        0xba, 0xf8, 3, 0xa0, 0x00, 0x90, 0xee, // mov dx,3f8h / mov al,[9000h] / out dx,al
+        0xb0, 0xfe, 0xe6, 0x64, // mov al,feh / out 64h,al
+        0xeb, 0xfe, // jmp $
+    ];
+    let (report, sent) = run(&code, 1000);
+    assert_eq!((report.stop.kind, report.resets, report.instructions), (StopKind::Reset, 0, 6));
+    assert_eq!(sent, [1]);
+    let options = MachineOptions { on_reset: OnReset::Restart, ..MachineOptions::default() };
+    let (mut machine, serial) = machine(&code, &options);
+    let report = machine.run(Some(21), |_, _| Go::On);
+    assert_eq!((report.stop.kind, report.resets, report.instructions), (StopKind::Limit, 3, 21));
+    assert_eq!(report.cycles, 21);
+    assert_eq!(*serial.0.lock().unwrap(), [1, 1, 1], "RAM is as it was in the beginning");
 }
