@@ -177,19 +177,23 @@ impl Dump {
         Ok(())
     }
 
-    /// Counts words of controls that no other word activates as given, and 0, as the processor does.
+    /// Counts words of controls that are given as not activated as given, and 0, as the processor does.
     #[must_use]
     pub fn with_inactive_controls(mut self) -> Self {
         use crate::controls::{PrimaryExitControls as Exit, PrimaryProcessorControls as Primary};
         let primary = self.vmcs.primary_processor();
         let exit = self.vmcs.primary_exit();
+        let (processor, exits) = (Encoding::PRIMARY_PROC_CONTROLS, Encoding::PRIMARY_EXIT_CONTROLS);
+        let (secondary, tertiary) =
+            (Primary::ACTIVATE_SECONDARY_CONTROLS, Primary::ACTIVATE_TERTIARY_CONTROLS);
         let words = [
-            (Encoding::SECONDARY_PROC_CONTROLS, primary.contains(Primary::ACTIVATE_SECONDARY_CONTROLS)),
-            (Encoding::TERTIARY_PROC_CONTROLS, primary.contains(Primary::ACTIVATE_TERTIARY_CONTROLS)),
-            (Encoding::SECONDARY_EXIT_CONTROLS, exit.contains(Exit::ACTIVATE_SECONDARY_CONTROLS)),
+            (Encoding::SECONDARY_PROC_CONTROLS, processor, primary.contains(secondary)),
+            (Encoding::TERTIARY_PROC_CONTROLS, processor, primary.contains(tertiary)),
+            (Encoding::SECONDARY_EXIT_CONTROLS, exits, exit.contains(Exit::ACTIVATE_SECONDARY_CONTROLS)),
         ];
-        for (word, active) in words {
-            if !active && !self.given.contains(word) {
+        for (word, activated_by, active) in words {
+            // Without the word that would activate it, nothing is known.
+            if !active && self.given.contains(activated_by) {
                 self.given.insert(word);
             }
         }

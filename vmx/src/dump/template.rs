@@ -3,7 +3,8 @@
 //! A blank stands for any number of blanks, also none. `{SYMBOL}` is the hexadecimal value of a field, with or without
 //! `0x`; `{}` is a value that is no field; `{?}` is any text up to a closing parenthesis.
 
-use crate::field::{Encoding, Field};
+use super::Item;
+use crate::field::Field;
 
 /// Where a text stops being what a pattern describes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,13 +17,11 @@ pub(super) struct Mismatch<'a> {
 
 /// Reads a pattern at the start of a text: the fields, and what follows.
 ///
-/// The error is nothing if the text does not even begin like the pattern, up to its first value.
-pub(super) fn read<'a>(
-    pattern: &str,
-    text: &'a str,
-) -> Result<(Vec<(Encoding, u64)>, &'a str), Option<Mismatch<'a>>> {
+/// The error is nothing if the text does not even begin like the pattern.
+pub(super) fn read<'a>(pattern: &str, text: &'a str) -> Result<Item<'a>, Option<Mismatch<'a>>> {
     let mut values = Vec::new();
     let mut rest = text;
+    // Whether some text of the pattern was there: a value alone is no beginning.
     let mut begun = false;
     let mut pieces = pattern.split(['{', '}']);
     // Text and values take turns.
@@ -30,12 +29,13 @@ pub(super) fn read<'a>(
         rest = literal(words, rest)
             .map_err(|rest| begun.then(|| Mismatch { rest, expected: format!("`{}`", words.trim()) }))?;
         let Some(slot) = pieces.next() else { break };
-        begun = true;
+        begun |= !words.trim().is_empty();
         rest = match slot {
             "?" => skip_to_parenthesis(rest),
             _ => {
                 let what = format!("a hexadecimal value after `{}`", words.trim());
-                let (value, after) = number(rest).ok_or(Some(Mismatch { rest, expected: what }))?;
+                let (value, after) = number(rest)
+                    .ok_or_else(|| begun.then(|| Mismatch { rest: rest.trim_start(), expected: what }))?;
                 if let Some(field) = Field::by_name(slot) {
                     values.push((field.encoding, value));
                 }
@@ -46,14 +46,14 @@ pub(super) fn read<'a>(
     Ok((values, rest))
 }
 
-/// The text after some words; or the text from where it differs.
+/// The text after some words; or the whole text, if it begins differently.
 fn literal<'a>(words: &str, text: &'a str) -> Result<&'a str, &'a str> {
     let mut rest = text;
     for letter in words.chars() {
         rest = if letter.is_whitespace() {
             rest.trim_start()
         } else {
-            rest.trim_start().strip_prefix(letter).ok_or(rest)?
+            rest.trim_start().strip_prefix(letter).ok_or_else(|| text.trim_start())?
         };
     }
     Ok(rest)

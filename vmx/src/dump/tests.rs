@@ -105,6 +105,22 @@ fn a_correct_dump_violates_nothing_and_a_broken_one_the_rule_that_is_broken() {
 }
 
 #[test]
+fn a_word_of_controls_is_known_without_being_given_only_if_the_one_that_activates_it_is() {
+    let words = [Encoding::SECONDARY_PROC_CONTROLS, Encoding::SECONDARY_EXIT_CONTROLS];
+    let known = |given: &[(Encoding, u64)]| {
+        let mut dump = Dump::default();
+        given.iter().for_each(|(field, value)| dump.give(*field, *value).unwrap());
+        let dump = dump.with_inactive_controls();
+        words.map(|word| dump.given.contains(word))
+    };
+    let (processor, exits) = (Encoding::PRIMARY_PROC_CONTROLS, Encoding::PRIMARY_EXIT_CONTROLS);
+    assert_eq!(known(&[]), [false, false]);
+    assert_eq!(known(&[(processor, 0)]), [true, false]);
+    assert_eq!(known(&[(exits, 0)]), [false, true]);
+    assert_eq!(known(&[(processor, 1 << 31), (exits, 1 << 31)]), [false, false]);
+}
+
+#[test]
 fn what_is_wrong_with_a_text_is_said_with_its_place() {
     let good = kvm(&Sample::of(Guest::Long));
     let number = good.lines().position(|line| line.contains("CR3 =")).unwrap() + 1;

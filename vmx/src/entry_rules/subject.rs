@@ -108,6 +108,9 @@ impl Limits {
     }
 }
 
+/// CR3.LAM_U57 and CR3.LAM_U48.
+const LINEAR_ADDRESS_MASKING: u64 = 3 << 61;
+
 impl Limits {
     /// Limits that reserve no bit that only the model of the processor decides: for a VMCS of another processor.
     #[must_use]
@@ -115,7 +118,7 @@ impl Limits {
         Self {
             physical_address_width,
             linear_address_width,
-            cr3: 0,
+            cr3: LINEAR_ADDRESS_MASKING,
             efer: Efer::all().bits(),
             debugctl: u64::MAX,
             perf_global_ctrl: u64::MAX,
