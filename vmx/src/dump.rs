@@ -134,6 +134,7 @@ impl Dump {
     pub fn parse(text: &str) -> Result<Self, DumpError> {
         let mut dump = Self::default();
         let mut part = None;
+        // Xen draws lines of asterisks around a dump.
         for (line, number) in text.lines().zip(1..) {
             let words = without_prefix(line);
             match Part::ALL.iter().find(|(_, heading)| words == *heading) {
@@ -142,7 +143,7 @@ impl Dump {
                 }
                 Some((next, _)) => part = Some(*next),
                 None => {
-                    let Some(part) = part.filter(|_| !words.is_empty()) else { continue };
+                    let Some(part) = part.filter(|_| !words.chars().all(|c| c == '*')) else { continue };
                     dump.read_line(part, line, words, number)?;
                 }
             }

@@ -49,7 +49,7 @@ fn a_dump_gives_the_fields_that_it_prints_and_no_others() {
             kvm(&sample),
             printed(&sample, "(XEN) ", |pattern| pattern.contains("sel=") || pattern.contains("PDPTR")),
         ] {
-            let dump = Dump::parse(&text).unwrap();
+            let dump = Dump::parse(&(text + "\n(XEN) **************\n")).unwrap();
             assert_eq!(dump.ignored_lines, [0; 0], "{name}");
             for field in dump.given.iter() {
                 assert_eq!(dump.vmcs.read(field), sample.vmcs.read(field), "{name}: {field}");
