@@ -23,6 +23,7 @@
 
 mod accepted;
 mod book;
+mod lint;
 mod msr_loading;
 mod predicates;
 mod question;
@@ -35,6 +36,7 @@ mod violation;
 
 pub use accepted::AcceptedEntry;
 pub use book::rule_book;
+pub use lint::{Lint, lint};
 pub use msr_loading::{MsrEntry, MsrLoad, load_msrs};
 pub use row::{Modelled, RULES, Refusal, Rule, Stage};
 pub use state::State;

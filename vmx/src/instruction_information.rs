@@ -8,9 +8,9 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 pub fn of(instruction: &Instruction) -> u32 {
     use Mnemonic as M;
     match instruction.mnemonic() {
-        M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
-            address_size(instruction) | segment(instruction)
-        }
+        // The segment register is undefined for INS; it is 0 here.
+        M::Insb | M::Insw | M::Insd => address_size(instruction),
+        M::Outsb | M::Outsw | M::Outsd => address_size(instruction) | segment(instruction),
         M::Invept | M::Invpcid | M::Invvpid => memory(instruction) | second_register(instruction, 0),
         M::Sgdt => memory(instruction) | operand_size(instruction),
         M::Sidt => memory(instruction) | operand_size(instruction) | 1 << 28,

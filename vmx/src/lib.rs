@@ -7,6 +7,7 @@
 //! - [`vmcs`]: the fields of one VMCS as the processor holds them, and its region in memory (27.1, 27.2);
 //! - [`controls`]: the seven words of VM-execution, VM-exit and VM-entry controls (27.6 to 27.8);
 //! - [`entry_rules`]: the checks of VM entry, one rule a row (chapter 29);
+//! - [`dump`]: reads the text in which hypervisors print a VMCS;
 //! - [`sample`]: valid VM entries to start from;
 //! - [`error_number`]: VM-instruction errors (33.4);
 //! - [`exit_reason`]: basic exit reasons and what each VM exit writes (appendix C, chapter 30);
@@ -22,6 +23,7 @@ pub mod capability;
 #[cfg(test)]
 mod cases;
 pub mod controls;
+pub mod dump;
 pub mod entry_rules;
 pub mod error_number;
 pub mod exit;

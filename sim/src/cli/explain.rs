@@ -1,5 +1,7 @@
 //! `vmxsim explain`.
 
+mod entry;
+
 use super::{Common, Ended};
 use clap::Args;
 use miette::{Result, miette};
@@ -7,15 +9,18 @@ use vmx::controls::{CONTROLS, Control, ControlBit};
 use vmx::exit_reason::{Conditionality, EXIT_REASONS, ExitReason, Written};
 use vmx::field::{Access, AccessType, Condition, Existence, Field, FieldType, Width};
 
-/// Say what an exit reason, a VMCS field or a control is
+/// Say what an exit reason, a VM-instruction error, a rule of VM entry, a VMCS field or a control is
 ///
-/// Exit reasons go by number or name, VMCS fields by name, symbol or encoding (6802H or 0x6802), controls by name or
-/// place (secondary:5).
+/// Exit reasons and errors go by number or name, rules by id (the beginning of an id lists rules), VMCS fields by name,
+/// symbol or encoding (6802H or 0x6802), controls by name or place (secondary:5).
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   vmxsim explain 48
   vmxsim explain EPT violation
+  vmxsim explain error 7
+  vmxsim explain GUEST.SEG.TR_TYPE_64
+  vmxsim explain GUEST.CR
   vmxsim explain 0x681e
   vmxsim explain enable VPID
   vmxsim explain pin:3")]
@@ -28,11 +33,16 @@ pub(crate) struct ExplainArgs {
 /// Carries out `vmxsim explain`.
 pub(crate) fn run(args: &ExplainArgs, _: &Common) -> Result<Ended> {
     let question = args.words.join(" ");
-    let answers: Vec<String> =
-        exit_reasons(&question).chain(fields(&question)).chain(controls(&question)).collect();
+    let answers: Vec<String> = exit_reasons(&question)
+        .chain(entry::instruction_errors(&question))
+        .chain(entry::rules(&question))
+        .chain(fields(&question))
+        .chain(controls(&question))
+        .collect();
     if answers.is_empty() {
         return Err(miette!(
-            "nothing is known by `{question}`: no exit reason, no VMCS field and no control has this number or name"
+            "nothing is known by `{question}`: no exit reason, VM-instruction error, rule of VM entry, VMCS field or \
+             control has this number or name"
         ));
     }
     println!("{}", answers.join("\n\n"));

@@ -8,6 +8,7 @@ mod record;
 mod replay;
 mod run;
 mod trace;
+mod vmcs;
 
 use clap::{Args, Parser, Subcommand};
 use miette::Report;
@@ -39,6 +40,8 @@ Examples:
   vmxsim record -o ls.vmxt -- ls -l /usr/bin      record a program on this processor
   vmxsim trace info ls.vmxt                       what a trace holds
   vmxsim explain EPT violation                    an exit reason, VMCS field or control
+  vmxsim explain GUEST.SEG.TR_TYPE_64             a rule of VM entry
+  vmxsim vmcs lint vmcs.json                      every rule of VM entry that a VMCS violates
 
 Exit status: 0 done, 1 the run found something (a divergence, a missing\ninvalidation), 2 the request was wrong.";
 
@@ -76,6 +79,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Run(Box<run::RunArgs>),
     Trace(trace::TraceArgs),
+    Vmcs(vmcs::VmcsArgs),
 }
 
 /// How a run that could be carried out ended.
@@ -100,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args, &cli.common),
         Command::Run(args) => run::run(args, &cli.common),
         Command::Trace(args) => trace::run(args, &cli.common),
+        Command::Vmcs(args) => vmcs::run(args, &cli.common),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,

@@ -19,7 +19,7 @@ fn tier_1_reports_what_processors_report_for_the_same_controls() {
         0xfff9_fffe_0401_e172,
         0x007f_efff_0003_6dff,
         0x0000_d3ff_0000_11ff,
-        0x0000_0000_0004_01e5, // MISC: 4 CR3-target values, three activity states, LMA stored, TSC bit 5
+        0x0000_0000_0004_01e0, // MISC: 4 CR3-target values, three activity states, LMA stored, TSC bit 0
         0x0000_0000_8000_0021,
         0x0000_0000_ffff_ffff,
         0x0000_0000_0000_2000,

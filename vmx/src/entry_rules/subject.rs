@@ -108,6 +108,27 @@ impl Limits {
     }
 }
 
+/// CR3.LAM_U57 and CR3.LAM_U48.
+const LINEAR_ADDRESS_MASKING: u64 = 3 << 61;
+
+impl Limits {
+    /// Limits that reserve no bit that only the model of the processor decides: for a VMCS of another processor.
+    #[must_use]
+    pub const fn unknown(physical_address_width: u8, linear_address_width: u8) -> Self {
+        Self {
+            physical_address_width,
+            linear_address_width,
+            cr3: LINEAR_ADDRESS_MASKING,
+            efer: Efer::all().bits(),
+            debugctl: u64::MAX,
+            perf_global_ctrl: u64::MAX,
+            spec_ctrl: u64::MAX,
+            pending_debug: u64::MAX,
+            interruptibility: u64::MAX,
+        }
+    }
+}
+
 /// The state of the processor that executes VMLAUNCH or VMRESUME.
 ///
 /// ```
