@@ -117,6 +117,9 @@ static inline void add_processor(int kvm, struct guest *guest, size_t memory_siz
     struct kvm_cpuid2 *cpuid = map(-1, sizeof *cpuid + CPUID_ENTRIES * sizeof cpuid->entries[0]);
     cpuid->nent = CPUID_ENTRIES;
     CONTROL(kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
+    for (unsigned i = 0; i < cpuid->nent; i++)
+        if (cpuid->entries[i].function == 1)
+            cpuid->entries[i].ecx |= 1u << 31; /* there is a hypervisor to ask for its clock */
     CONTROL(guest->processor, KVM_SET_CPUID2, cpuid);
 }
 
