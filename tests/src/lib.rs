@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod kvm;
+#[cfg(test)]
 mod linux;
 #[cfg(test)]
 mod random_guests;

@@ -65,7 +65,7 @@ impl Guest {
 }
 
 /// A member of a cpio archive in the new ASCII format.
-fn member(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
+pub(crate) fn member(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
     let mut bytes = b"070701".to_vec();
     let size = u32::try_from(content.len()).unwrap();
     let name_size = u32::try_from(name.len() + 1).unwrap();
@@ -82,10 +82,10 @@ fn member(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
 
 /// What the guest sent.
 #[derive(Clone, Default)]
-struct Serial(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Serial(Arc<Mutex<Vec<u8>>>);
 
 impl Serial {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).replace('\r', "")
     }
 }
