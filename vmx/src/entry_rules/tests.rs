@@ -2,6 +2,7 @@
 
 mod change;
 mod counterexamples;
+mod edges;
 mod msr_loading;
 mod soundness;
 mod table;
