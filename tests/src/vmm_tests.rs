@@ -259,6 +259,7 @@ fn an_injected_event_reaches_the_handler_of_the_guest() {
     vmm.pieces.push((HANDLER, vec![0x0f, 0xa2])); // cpuid
     vmm.vmcs.write(Encoding::GUEST_IDTR_BASE, IDT);
     vmm.vmcs.write(Encoding::GUEST_IDTR_LIMIT, 0xfff);
+    vmm.vmcs.write(Encoding::GUEST_RFLAGS, 0x202);
     vmm.vmcs.write(Encoding::INJECTED_EVENT_ID, 1 << 31 | 0x30); // an external interrupt
     let outcome = run(&vmm);
     // The exit clears the valid bit.

@@ -215,7 +215,7 @@ fn what_vmx_intercepts_is_told_before_it_has_an_effect() {
         for code in codes(guarded, Mode::Long) {
             let mut machine = Machine::new(Mode::Long, 0);
             machine.exits = true;
-            machine.state.system.cr4 |= Cr4::OSXSAVE;
+            machine.state.system.cr4 |= Cr4::OSXSAVE | Cr4::VMXE;
             let told_never = never.contains(&guarded)
                 || matches!(code[..], [0x0f, 0x20, 0xc0 | 0xd0 | 0xe0] | [0x0f, 0x22, 0xd0]);
             if told_never {

@@ -102,7 +102,7 @@ impl LocalApic {
             external: false,
             signals: Signals::default(),
         };
-        if start == Start::VirtualWire {
+        if start != Start::PowerOn {
             apic.enter_virtual_wire_mode();
         }
         apic

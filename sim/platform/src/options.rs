@@ -23,10 +23,12 @@ pub enum Acpi {
 /// In what state software finds the interrupt controllers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Start {
-    /// As firmware leaves them: the bootstrap processor's local APIC is software-enabled with LINT0 as ExtINT and LINT1 as
-    /// NMI, the virtual wire mode of the MultiProcessor Specification (3.6.2.2), and the 8259 lets the timer through.
+    /// The bootstrap processor's local APIC is software-enabled with LINT0 as ExtINT and LINT1 as NMI, the virtual wire
+    /// mode of the MultiProcessor Specification (3.6.2.2); the 8259 lets nothing through.
     #[default]
     VirtualWire,
+    /// As firmware leaves them: in virtual wire mode, and the 8259 lets the timer through.
+    Firmware,
     /// As power-on leaves them (SDM 13.4.7.1).
     PowerOn,
 }

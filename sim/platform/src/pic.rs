@@ -29,7 +29,7 @@ impl Pic {
     #[must_use]
     pub fn new(start: Start) -> Self {
         let mut pic = Self { master: Controller::new(0x08, 0xf8), slave: Controller::new(0x70, 0xde) };
-        if start == Start::VirtualWire {
+        if start == Start::Firmware {
             pic.master.write_data(!FIRMWARE_INPUTS);
         }
         pic

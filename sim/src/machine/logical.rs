@@ -217,8 +217,7 @@ impl Logical {
         self.instructions += executed;
         if executed == 0 && matches!(run.stop, Some(Stop::Exception(_) | Stop::SoftwareInterrupt { .. })) {
             // Time passes also for a handler whose first instruction raises an exception again.
-            let next = Time(self.now().0 + 1);
-            self.core.outside.clock.wait_until(next);
+            self.core.outside.clock.wait_until(Time(self.now().0 + 1));
         }
         if executed > 0 || run.stop.as_ref().is_some_and(ends_instruction) {
             self.core.state.system.interruptibility -= shadow;

@@ -7,7 +7,7 @@ use crate::cpuid::{Feature, Model};
 use crate::load::{HOLE_END, HOLE_START, LoadError, MemoryMap};
 use isa::address::HostPhysicalAddress;
 use mmu::ram::MemoryRange;
-use platform::{Acpi, LocalApicFeatures, PlatformOptions, acpi};
+use platform::{Acpi, LocalApicFeatures, PlatformOptions, Start, acpi};
 use serde::Serialize;
 
 /// What a machine consists of.
@@ -68,6 +68,7 @@ impl MachineOptions {
             memory_above_4g: self.memory - below,
             acpi: if self.acpi { Acpi::Present } else { Acpi::Absent },
             local_apic,
+            start: Start::Firmware,
             ..PlatformOptions::default()
         }
     }

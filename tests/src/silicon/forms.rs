@@ -138,6 +138,9 @@ fn exclusion(code: Code, mode: Mode) -> Option<&'static str> {
     if code.mnemonic() == Mnemonic::Hlt {
         return Some("ends every sequence");
     }
+    if code.mnemonic() == Mnemonic::Maskmovq {
+        return Some("may fault with a mask of 0, and after the change to MMX state");
+    }
     if code.mnemonic() == Mnemonic::Int1 {
         return Some("a hypervisor may report its trap at the instruction instead of after it");
     }
