@@ -39,7 +39,7 @@ fn lint(text: &str) -> (i32, Value) {
 
 #[test]
 fn a_whole_vmcs_violates_what_the_checks_of_vm_entry_say() {
-    for (guest, name) in Guest::ALL.into_iter().filter(|(guest, _)| *guest != Guest::Legacy) {
+    for (_, name) in Guest::ALL.into_iter().filter(|(guest, _)| *guest != Guest::Legacy) {
         for change in ["", "GUEST_RFLAGS=0x0", "VPID=0x0 HOST_TR_SELECTOR=0x0 GUEST_ACTIVITY=0x4"] {
             let sample: Sample = format!("{name} {change}").parse().unwrap();
             let expected: Vec<_> = explain(&sample.subject())
