@@ -187,7 +187,7 @@ impl Vmm {
         let image = Image { name: "vmm".to_owned(), bytes: prologue()? };
         let protocol = Protocol::Flat { address: VMM, mode: FlatMode::Long };
         let mut loaded = load(&image, &LoadOptions { protocol, ..LoadOptions::new(options.memory_map()?) })?;
-        let Start::Long { cr3: root, code, data, .. } = loaded.start else {
+        let Start::Long { cr3: root, code, data, gdt, .. } = loaded.start else {
             return Err("no 64-bit start".into());
         };
         let mut vmcs = self.vmcs.clone();
@@ -200,6 +200,12 @@ impl Vmm {
         }
         for field in [Encoding::HOST_SS_SELECTOR, Encoding::GUEST_SS_SELECTOR] {
             vmcs.write(field, data.selector.into());
+        }
+        for (base, limit) in
+            [(Encoding::HOST_GDTR_BASE, None), (Encoding::GUEST_GDTR_BASE, Some(Encoding::GUEST_GDTR_LIMIT))]
+        {
+            vmcs.write(base, gdt.base.0);
+            limit.into_iter().for_each(|field| vmcs.write(field, gdt.limit.into()));
         }
         let header = REVISION_IDENTIFIER.to_le_bytes().to_vec();
         let pointers = [VMXON, VMCS].into_iter().flat_map(u64::to_le_bytes).collect();

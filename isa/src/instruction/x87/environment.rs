@@ -4,7 +4,7 @@
 
 use super::control::{control_word, initialise};
 use super::stack::{EXCEPTIONS, summarised, wait};
-use crate::address::{AccessKind, LinearAddress};
+use crate::address::{AccessKind, LinearAddress, PAGE_SIZE};
 use crate::cpu::{Cpu, Stopped};
 use crate::decode::Form;
 use crate::float::extended::{Class, Extended};
@@ -92,7 +92,8 @@ fn take(x87: &mut X87, words: [u32; WORDS], mode: OperatingMode, bits: u32) {
     x87.st.rotate_left(top);
 }
 
-/// Where the image is, after its first and last bytes were found to be accessible.
+/// Where the image is, after its first byte and, if it ends on another page, the first byte there were found to be
+/// accessible.
 fn area<C: Cpu, W: Width>(
     cpu: &mut C,
     record: &Record<C>,
@@ -101,7 +102,11 @@ fn area<C: Cpu, W: Width>(
 ) -> Result<LinearAddress, Stopped> {
     let at = record.linear_address(cpu.state(), bytes, kind)?;
     cpu.state().check_alignment(at, W::BYTES)?;
-    for place in [at, at.add((bytes - 1) as u64)] {
+    let last = at.add((bytes - 1) as u64);
+    let start_of_page = LinearAddress(last.0 & !(PAGE_SIZE - 1));
+    // Which byte a fault names is up to the processor: of the short store it is the first of the page.
+    let crosses = kind == AccessKind::Write && W::BYTES == 2 && start_of_page.0 > at.0;
+    for place in [at, if crosses { start_of_page } else { last }] {
         match kind {
             AccessKind::Write => cpu.modify::<u8>(place, |_, old| old)?,
             _ => cpu.read::<u8>(place).map(|_| ())?,
