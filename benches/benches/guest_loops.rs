@@ -7,9 +7,10 @@
 use std::time::Instant;
 use vmxsim_benches::loops::{self, Loop};
 use vmxsim_benches::machine::PlainMachine;
+use vmxsim_benches::median;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runs: usize = std::env::var("VMXSIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let runs = vmxsim_benches::runs();
     println!("{:<16} {:>13} {:>13} {:>8}", "loop", "machine MIPS", "engine MIPS", "ratio");
     let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
     for guest in loops::all()?.iter().filter(|guest| only.as_deref().is_none_or(|word| guest.name == word)) {
@@ -18,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             machine.push(vmxsim_benches::guest::run(guest)?.mips);
             engine.push(bare(guest)?);
         }
-        let (machine, engine) = (median(&mut machine), median(&mut engine));
+        let [machine, engine] = [&mut machine, &mut engine].map(|mips| median(mips).unwrap_or(f64::NAN));
         println!("{:<16} {machine:>13.0} {engine:>13.0} {:>8.2}", guest.name, machine / engine);
     }
     Ok(())
@@ -32,9 +33,4 @@ fn bare(guest: &Loop) -> Result<f64, Box<dyn std::error::Error>> {
     let started = Instant::now();
     let run = machine.run(u64::MAX);
     Ok(run.executed as f64 / started.elapsed().as_secs_f64() / 1e6)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Instant;
 use vmxsim_benches::loops::{self, Loop};
 use vmxsim_benches::machine::{CODE, DATA, DATA_BYTES, PlainMachine, STACK};
+use vmxsim_benches::median;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runs: usize = std::env::var("VMXSIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let runs = vmxsim_benches::runs();
     println!("{:<16} {:>12} {:>16} {:>8}", "loop", "vmxsim MIPS", "Unicorn 2 MIPS", "ratio");
     let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
     for guest in loops::all()?.iter().filter(|guest| only.as_deref().is_none_or(|word| guest.name == word)) {
@@ -48,9 +49,4 @@ fn unicorn(guest: &Loop) -> Option<f64> {
     let numbers = [guest.iterations, CODE, DATA, DATA_BYTES, STACK].map(|number| number.to_string());
     let output = Command::new("python3").arg(script).arg(code).args(numbers).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

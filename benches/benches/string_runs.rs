@@ -8,6 +8,7 @@ use iced_x86::code_asm::*;
 use std::hint::black_box;
 use std::time::Instant;
 use vmxsim_benches::machine::{CODE, DATA, PlainMachine};
+use vmxsim_benches::median;
 
 /// Bytes that one measurement moves.
 const TOTAL: u64 = 1 << 30;
@@ -21,7 +22,7 @@ enum Kind {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runs: usize = std::env::var("VMXSIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let runs = vmxsim_benches::runs();
     println!(
         "{:<12} {:>10} {:>13} {:>11} {:>7}",
         "instruction", "bytes", "vmxsim GB/s", "host GB/s", "ratio"
@@ -33,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 guest.push(of_guest(kind, bytes)?);
                 host.push(of_host(kind, bytes));
             }
-            let (guest, host) = (median(&mut guest), median(&mut host));
+            let [guest, host] = [&mut guest, &mut host].map(|rates| median(rates).unwrap_or(f64::NAN));
             println!("{name:<12} {bytes:>10} {guest:>13.1} {host:>11.1} {:>7.2}", guest / host);
         }
     }
@@ -86,9 +87,4 @@ fn of_host(kind: Kind, bytes: u64) -> f64 {
         }
     }
     (rounds * bytes) as f64 / started.elapsed().as_secs_f64() / 1e9
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

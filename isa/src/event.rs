@@ -180,6 +180,12 @@ impl EventKind {
         matches!(self, Self::SoftwareInterrupt | Self::PrivilegedSoftwareException | Self::SoftwareException)
     }
 
+    /// INT1, INT3 or INTO.
+    #[must_use]
+    pub const fn is_software_exception(self) -> bool {
+        matches!(self, Self::PrivilegedSoftwareException | Self::SoftwareException)
+    }
+
     /// Whether the privilege level of the gate is checked, and EXT stays 0 in the error codes of faults that happen
     /// while the event is delivered: INT n, INT3 and INTO (SDM Vol. 3A, 7.12.1.2 and 7.13).
     #[must_use]

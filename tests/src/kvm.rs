@@ -5,7 +5,8 @@
 //! ends.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::linux::{Serial, member};
+use crate::linux::member;
+use crate::serial::Serial;
 use std::path::PathBuf;
 use std::process::Command;
 use vmxsim::load::{Image, LoadOptions, load};

@@ -10,11 +10,14 @@ mod linux;
 mod random_guests;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod serial;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod silicon;
 #[cfg(test)]
 mod tidy;
-pub mod vmm;
+#[cfg(test)]
+mod vmm;
 #[cfg(test)]
 mod vmm_tests;
 

@@ -4,9 +4,8 @@
 //! second (statically linked). Without them the test says so and ends.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{self, Write};
+use crate::serial::Serial;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use vmxsim::load::{Image, LoadOptions, load};
 use vmxsim::machine::report::{RunReport, StopKind};
 use vmxsim::machine::{Go, Machine, MachineOptions};
@@ -78,27 +77,6 @@ pub(crate) fn member(name: &str, mode: u32, content: &[u8]) -> Vec<u8> {
     bytes.extend(content);
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
-}
-
-/// What the guest sent.
-#[derive(Clone, Default)]
-pub(crate) struct Serial(Arc<Mutex<Vec<u8>>>);
-
-impl Serial {
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).replace('\r', "")
-    }
-}
-
-impl Write for Serial {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn expected(processors: u32) -> String {

@@ -4,12 +4,11 @@
 //! that maps the same memory to itself. What a test gives is the code of the guest, the code that runs after each VM
 //! exit, and changes of the VMCS. The VMM tells values by sending them to the serial port, 8 bytes each.
 
+use crate::serial::Serial;
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 use isa::address::HostPhysicalAddress;
 use std::error::Error;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use vmx::controls::{
     EntryControls, PinBasedControls, PrimaryExitControls, PrimaryProcessorControls,
     SecondaryProcessorControls as Secondary,
@@ -32,20 +31,20 @@ const POINTERS: u64 = 0x11_2000;
 const STACK: u64 = 0x12_0000;
 const GUEST_STACK: u64 = 0x13_0000;
 /// Where the guest begins.
-pub const GUEST: u64 = 0x20_0000;
+pub(crate) const GUEST: u64 = 0x20_0000;
 /// The EPT PML4 table; its EPT page-directory-pointer table follows.
-pub const EPT: u64 = 0x14_0000;
+pub(crate) const EPT: u64 = 0x14_0000;
 /// What the VMM stops with when it could not enter the guest.
-pub const NOT_ENTERED: u32 = 0x3f;
+pub(crate) const NOT_ENTERED: u32 = 0x3f;
 
 /// A guest, its VMM, and the VMCS between them.
-pub struct Vmm {
+pub(crate) struct Vmm {
     /// The VMCS, complete but for the changes that a test makes.
-    pub vmcs: Vmcs,
+    pub(crate) vmcs: Vmcs,
     guest: Vec<u8>,
     after_exit: Vec<u8>,
     /// More bytes in memory.
-    pub pieces: Vec<(u64, Vec<u8>)>,
+    pub(crate) pieces: Vec<(u64, Vec<u8>)>,
 }
 
 /// Assembles code for an address.
@@ -53,7 +52,7 @@ pub struct Vmm {
 /// # Errors
 ///
 /// Those of the assembler.
-pub fn assemble(
+pub(crate) fn assemble(
     at: u64,
     code: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
 ) -> Result<Vec<u8>, IcedError> {
@@ -67,7 +66,7 @@ pub fn assemble(
 /// # Errors
 ///
 /// Those of the assembler.
-pub fn tell(a: &mut CodeAssembler, field: Encoding) -> Result<(), IcedError> {
+pub(crate) fn tell(a: &mut CodeAssembler, field: Encoding) -> Result<(), IcedError> {
     a.mov(edx, field.raw())?;
     a.vmread(rbx, rdx)?;
     send(a)
@@ -78,7 +77,7 @@ pub fn tell(a: &mut CodeAssembler, field: Encoding) -> Result<(), IcedError> {
 /// # Errors
 ///
 /// Those of the assembler.
-pub fn send(a: &mut CodeAssembler) -> Result<(), IcedError> {
+pub(crate) fn send(a: &mut CodeAssembler) -> Result<(), IcedError> {
     let mut next = a.create_label();
     a.mov(edx, 0x3f8)?;
     a.mov(ecx, 8)?;
@@ -95,7 +94,7 @@ pub fn send(a: &mut CodeAssembler) -> Result<(), IcedError> {
 /// # Errors
 ///
 /// Those of the assembler.
-pub fn stop(a: &mut CodeAssembler, code: u32) -> Result<(), IcedError> {
+pub(crate) fn stop(a: &mut CodeAssembler, code: u32) -> Result<(), IcedError> {
     a.mov(eax, code)?;
     a.out(0xf4, eax)
 }
@@ -105,7 +104,7 @@ pub fn stop(a: &mut CodeAssembler, code: u32) -> Result<(), IcedError> {
 /// # Errors
 ///
 /// Those of the assembler.
-pub fn advance(a: &mut CodeAssembler, field: Encoding, by: i32) -> Result<(), IcedError> {
+pub(crate) fn advance(a: &mut CodeAssembler, field: Encoding, by: i32) -> Result<(), IcedError> {
     a.mov(edx, field.raw())?;
     a.vmread(rbx, rdx)?;
     a.add(rbx, by)?;
@@ -118,7 +117,7 @@ impl Vmm {
     /// # Errors
     ///
     /// Those of the assembler.
-    pub fn new(
+    pub(crate) fn new(
         guest: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
         after_exit: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
     ) -> Result<Self, IcedError> {
@@ -162,7 +161,7 @@ impl Vmm {
 
     /// Puts the guest behind an EPT that maps the lowest 4 GiB to themselves in pages of 1 GiB; `entries` replace others
     /// of its tables.
-    pub fn with_ept(&mut self, entries: &[(u64, u64)]) {
+    pub(crate) fn with_ept(&mut self, entries: &[(u64, u64)]) {
         self.vmcs.set_controls(self.vmcs.secondary_processor() | Secondary::ENABLE_EPT);
         let mut tables = vec![0_u64; 1024];
         tables[0] = (EPT + 0x1000) | 7;
@@ -182,7 +181,7 @@ impl Vmm {
     /// # Errors
     ///
     /// Those of the machine.
-    pub fn run(&self, limit: u64) -> Result<Outcome, Box<dyn Error>> {
+    pub(crate) fn run(&self, limit: u64) -> Result<Outcome, Box<dyn Error>> {
         let options = MachineOptions { memory: 64 << 20, ..MachineOptions::default() };
         let image = Image { name: "vmm".to_owned(), bytes: prologue()? };
         let protocol = Protocol::Flat { address: VMM, mode: FlatMode::Long };
@@ -222,7 +221,7 @@ impl Vmm {
         let serial = Serial::default();
         let mut machine = Machine::new(&options, &loaded, Box::new(serial.clone()))?;
         let report = machine.run(Some(limit), |_, _| Go::On);
-        let bytes = serial.0.lock().map_err(|_| "the serial port")?.clone();
+        let bytes = serial.bytes();
         let told = bytes
             .chunks_exact(8)
             .map(|chunk| chunk.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)));
@@ -231,11 +230,11 @@ impl Vmm {
 }
 
 /// What came of a run.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The report of the machine.
-    pub report: RunReport,
+    pub(crate) report: RunReport,
     /// The values that the VMM has sent.
-    pub told: Vec<u64>,
+    pub(crate) told: Vec<u64>,
 }
 
 /// Enables VMX, and enters the guest.
@@ -258,21 +257,4 @@ fn prologue() -> Result<Vec<u8>, IcedError> {
         tell(a, Encoding::VM_INSTRUCTION_ERROR)?;
         stop(a, NOT_ENTERED)
     })
-}
-
-/// What the VMM sends.
-#[derive(Clone, Default)]
-struct Serial(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Serial {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Ok(mut all) = self.0.lock() {
-            all.extend(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -76,10 +76,7 @@ impl Exit {
             EventKind::ExternalInterrupt => BasicExitReason::ExternalInterrupt,
             _ => BasicExitReason::ExceptionOrNmi,
         };
-        let told = match event.kind {
-            EventKind::SoftwareException | EventKind::PrivilegedSoftwareException => Told::Length,
-            _ => Told::Nothing,
-        };
+        let told = if event.kind.is_software_exception() { Told::Length } else { Told::Nothing };
         Self { told, event: Some(event), ..Self::new(reason).with(qualification) }
     }
 

@@ -40,8 +40,6 @@ pub enum Answer {
     Done(VmxOutcome),
     /// The checks that need nothing but the VMCS pointer have passed: the VM entry itself follows.
     Enter(EntryInstruction),
-    /// #GP(0).
-    GeneralProtection,
     /// #UD.
     InvalidOpcode,
 }
@@ -183,15 +181,10 @@ impl Vmx {
 
     fn vmxoff(&mut self, ram: &Ram) -> Answer {
         self.write_back(ram);
-        self.leave();
-        Answer::SUCCEED
-    }
-
-    /// Leaves VMX operation; a VMCS that was current stays as memory has it.
-    pub fn leave(&mut self) {
         self.mode = Mode::Outside;
         self.vmxon_pointer = NO_POINTER;
         self.current = None;
+        Answer::SUCCEED
     }
 
     /// Writes the current VMCS to its region.

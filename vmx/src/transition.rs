@@ -14,7 +14,7 @@ mod lists;
 mod segments;
 
 pub use elements::{ELEMENTS, Element, Load, Save};
-pub use guest::{has_virtual_nmis, load_guest, save_guest};
+pub use guest::{PDPTES, has_virtual_nmis, load_guest, save_guest};
 pub use host::{load_host, root_view};
 pub use information::{Injected, injected_event, record_exit, record_original_event};
 pub use lists::{MsrEntry, MsrList, may_be_loaded, may_be_stored};

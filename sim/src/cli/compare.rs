@@ -102,10 +102,7 @@ pub(crate) fn run(args: &CompareArgs, common: &Common) -> Result<Ended> {
         print!("{}", list());
         return Ok(Ended::Done);
     }
-    let settings = match &common.config {
-        Some(path) => args.settings.clone().over(settings::read(path)?),
-        None => args.settings.clone(),
-    };
+    let settings = args.settings.clone().over(common.configuration()?);
     let files = Files::of(&settings, common);
     let options = settings.options(common.seed);
     named(&options.strategies).map_err(report)?;

@@ -11,7 +11,8 @@ mod trace;
 mod vmcs;
 
 use clap::{Args, Parser, Subcommand};
-use miette::Report;
+use miette::{Report, miette};
+use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use vmxsim::progress::Show;
@@ -66,6 +67,14 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// What `--config` names, or what stands for no file.
+    pub(crate) fn configuration<T: DeserializeOwned + Default>(&self) -> miette::Result<T> {
+        let Some(path) = &self.config else { return Ok(T::default()) };
+        let text =
+            std::fs::read_to_string(path).map_err(|e| miette!("cannot read {}: {e}", path.display()))?;
+        toml::from_str(&text).map_err(|e| miette!("{}: {e}", path.display()))
+    }
+
     pub(crate) fn show(&self) -> Show {
         if self.quiet { Show::No } else { Show::Yes }
     }

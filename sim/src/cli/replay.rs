@@ -105,10 +105,7 @@ pub(super) fn memory_size(text: &str) -> Result<u64, String> {
 }
 
 fn options(args: &ReplayArgs, common: &Common) -> Result<ReplayOptions> {
-    let config = match &common.config {
-        Some(path) => read_config(path)?,
-        None => ReplayConfig::default(),
-    };
+    let config: ReplayConfig = common.configuration()?;
     let trace = args.trace.clone().or(config.trace).ok_or_else(|| miette!("no trace was named"))?;
     let memory =
         config.memory.map(|text| memory_size(&text).map_err(|e| miette!("memory: {e}"))).transpose()?;
@@ -127,11 +124,6 @@ fn options(args: &ReplayArgs, common: &Common) -> Result<ReplayOptions> {
         memory: args.memory.or(memory).unwrap_or(defaults.memory),
         trace: defaults.trace,
     })
-}
-
-fn read_config(path: &Path) -> Result<ReplayConfig> {
-    let text = std::fs::read_to_string(path).map_err(|e| miette!("cannot read {}: {e}", path.display()))?;
-    toml::from_str(&text).map_err(|e| miette!("{}: {e}", path.display()))
 }
 
 /// Carries out `vmxsim replay`.

@@ -46,8 +46,7 @@ struct RunConfig<'a> {
 
 /// Carries out `vmxsim run`.
 pub(crate) fn run(args: &RunArgs, common: &Common) -> Result<Ended> {
-    let file = common.config.as_deref().map(settings::read).transpose()?;
-    let settings = args.settings.clone().over(file.unwrap_or_default());
+    let settings = args.settings.clone().over(common.configuration()?);
     let machine_options = settings.machine(common.seed);
     let path = settings.image.as_deref().ok_or_else(|| miette!("no image was named"))?;
     let image = Image::read(path).map_err(report)?;

@@ -82,10 +82,7 @@ pub(crate) fn run(args: &VmcsArgs, common: &Common) -> Result<Ended> {
 
 fn run_lint(args: &LintArgs, common: &Common) -> Result<Ended> {
     let started = Instant::now();
-    let config = match &common.config {
-        Some(path) => read_config(path)?,
-        None => LintConfig::default(),
-    };
+    let config: LintConfig = common.configuration()?;
     let file = args.file.clone().or(config.file).ok_or_else(|| miette!("no file was named"))?;
     let capabilities = args.capabilities.clone().or(config.capabilities).unwrap_or_else(|| "tier1".into());
     let processor = Processor::select(&capabilities)?;
@@ -107,11 +104,6 @@ fn run_lint(args: &LintArgs, common: &Common) -> Result<Ended> {
         println!("{}, on {}\n{result}", options.file.display(), options.capabilities);
     }
     Ok(if result.violations.is_empty() { Ended::Done } else { Ended::FoundSomething })
-}
-
-fn read_config(path: &Path) -> Result<LintConfig> {
-    let text = std::fs::read_to_string(path).map_err(|e| miette!("cannot read {}: {e}", path.display()))?;
-    toml::from_str(&text).map_err(|e| miette!("{}: {e}", path.display()))
 }
 
 /// Judges it for a VMM in 64-bit mode, outside SMM.

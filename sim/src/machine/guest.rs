@@ -19,6 +19,9 @@ use vmx::entry_rules::Violation;
 use vmx::exit_reason::BasicExitReason;
 use vmx::operation::Mode;
 
+/// Bit 12 of pending debug exceptions: an enabled breakpoint was met (SDM table 27-4).
+const ENABLED_BREAKPOINT: u64 = 1 << 12;
+
 /// What a logical processor keeps about its guest beside the VMCS.
 #[derive(Debug, Default)]
 pub(super) struct GuestRun {
@@ -31,7 +34,7 @@ pub(super) struct GuestRun {
     /// What the processor offers outside the guest.
     features: Option<Features>,
     /// VMX operation that system-management mode has suspended, and what it makes of control registers.
-    suspended: Option<(Mode, ControlRegisterView)>,
+    pub(super) suspended: Option<(Mode, ControlRegisterView)>,
     /// When the last VM entry was made.
     entered: u64,
     /// VM exits by reason.

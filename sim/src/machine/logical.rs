@@ -7,7 +7,6 @@ use super::surroundings::Surroundings;
 use super::waiting::Wait;
 use crate::processor::Processor;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use isa::address::HostPhysicalAddress;
 use isa::cpu::{Cpu as _, Stop};
 use isa::engine::{CodeCache, Run};
 use isa::event::{Event, EventKind, Exception, Vector};
@@ -15,9 +14,8 @@ use isa::flags::Rflags;
 use isa::mode::CodeSize;
 use isa::segment::SegmentRegister;
 use isa::system::debug::{self, Dr6, Stepping};
-use isa::system::{Activity, Interruptibility, smm};
+use isa::system::{Activity, Interruptibility};
 use isa::system::{Combined, combine, deliver};
-use mmu::ram::AccessError;
 use platform::Time;
 use std::collections::BTreeMap;
 
@@ -119,13 +117,10 @@ impl Logical {
     /// Delivers what is due before the next instruction.
     fn take_events(&mut self, code: &mut CodeCache<Core>) {
         self.follow_note();
-        if self.guest_is_suspended() {
-            self.resume_vmx();
-        }
+        self.resume_vmx();
         loop {
-            let mut pending = self.core.outside.look(self.now()).pending;
-            pending.debug_trap = !self.debug_trap.is_empty();
-            self.add_guest_events(&mut pending);
+            let seen = self.core.outside.look(self.now()).pending;
+            let pending = self.with_own(seen);
             if pending.is_empty() {
                 return;
             }
@@ -135,7 +130,11 @@ impl Logical {
     }
 
     pub(super) fn pending(&self) -> Pending {
-        let mut pending = self.core.outside.pending(self.now());
+        self.with_own(self.core.outside.pending(self.now()))
+    }
+
+    /// What is due from outside, and what the processor has itself.
+    fn with_own(&self, mut pending: Pending) -> Pending {
         pending.debug_trap = !self.debug_trap.is_empty();
         self.add_guest_events(&mut pending);
         // A debug exception that is due is not part of the state that an SMI saves: it comes first.
@@ -173,27 +172,10 @@ impl Logical {
         }
     }
 
-    /// SMI: saves the state and begins the handler. Where there is no RAM nothing is saved.
-    fn manage_system(&mut self, code: &mut CodeCache<Core>) {
-        self.core.outside.take(|signals| signals.smi = false);
-        let system = &mut self.core.state.system;
-        if self.wait.is_some() {
-            // An SMI ends the wait of MWAIT for good.
-            system.activity = Activity::Active;
-        }
-        let at = HostPhysicalAddress(u64::from(system.smbase) + smm::IMAGE);
-        let image = smm::image(&self.core.state);
-        while let Err(AccessError::CodePage { page }) = self.core.memory.ram().copy_in(at, &image) {
-            code.drop_page(page);
-            self.core.code_dropped(page);
-        }
-        self.suspend_vmx();
-        self.core.enter_system_management();
-    }
-
     /// Runs instructions, one at a time where something must be looked at after each.
     fn run(&mut self, code: &mut CodeCache<Core>, until: Time) {
-        self.core.memory.set_line20(self.core.outside.line20());
+        let line20 = self.core.outside.look(self.now()).line20;
+        self.core.memory.set_line20(line20);
         let until = self.next_event().map_or(until, |next| next.min(until));
         let shadow =
             self.core.state.system.interruptibility & (Interruptibility::STI | Interruptibility::MOV_SS);
@@ -284,7 +266,7 @@ impl Logical {
     /// INT n, INT1, INT3 and INTO leave RIP at the instruction. Traps that were held back before INT1 are lost.
     fn software_interrupt(&mut self, event: Event, code: &mut CodeCache<Core>) {
         if let Some(exit) = self.software_exit(&event) {
-            return self.exit_by_event(&exit, None);
+            return self.exit_by_event(&exit);
         }
         if event.kind == EventKind::PrivilegedSoftwareException {
             self.debug_trap = Dr6::empty();
@@ -296,7 +278,7 @@ impl Logical {
     pub(super) fn raise(&mut self, exception: &Exception, code: &mut CodeCache<Core>) {
         let event = Event::exception(exception);
         if let Some(exit) = self.exception_exit(&event, exception) {
-            return self.exit_by_event(&exit, None);
+            return self.exit_by_event(&exit);
         }
         self.debug_trap = Dr6::empty();
         self.prepare(exception);
@@ -336,7 +318,7 @@ impl Logical {
                     let double_fault = Exception::with_code(Vector::DoubleFault, 0);
                     let event = Event::exception(&double_fault);
                     if let Some(exit) = self.exception_exit(&event, &double_fault) {
-                        return self.exit_by_event(&exit, None);
+                        return self.exit_by_event(&exit);
                     }
                     event
                 }

@@ -22,6 +22,7 @@ mod guest;
 pub mod history;
 pub mod hypercall;
 mod logical;
+mod management;
 mod monitor;
 pub mod options;
 mod pending;

@@ -15,8 +15,7 @@ use isa::mode::CodeSize;
 use isa::state::State;
 use isa::system::debug::{self, Dr6};
 use isa::system::{Intercepted, TaskSwitch, VmxInstruction, VmxOutcome, VmxRequest};
-use mmu::Line20;
-use mmu::Ram;
+use mmu::{Line20, Ram};
 use platform::{A20, Platform, ProcessorIndex, Signals, Time};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -58,6 +57,8 @@ pub(super) struct Seen {
     pub(super) next_event: Option<Time>,
     /// Whether the guest has ended the run.
     pub(super) has_stopped: bool,
+    /// What becomes of bit 20 of physical addresses.
+    pub(super) line20: Line20,
 }
 
 impl Seen {
@@ -129,7 +130,11 @@ impl Surroundings {
         let pending = self.pending(now);
         let platform = self.platform.borrow();
         let (next_event, has_stopped) = (platform.next_event(), platform.stop().is_some());
-        *self.seen.insert(Seen { pending, next_event, has_stopped })
+        let line20 = match platform.a20() {
+            A20::Enabled => Line20::Through,
+            A20::Masked => Line20::Held,
+        };
+        *self.seen.insert(Seen { pending, next_event, has_stopped, line20 })
     }
 
     /// Whether it monitors something that nobody has written.
@@ -159,14 +164,6 @@ impl Surroundings {
             non_maskable: signals.nmi,
             external: platform.pending_interrupt(self.number).is_some(),
             ..Pending::default()
-        }
-    }
-
-    /// What becomes of bit 20 of physical addresses.
-    pub(super) fn line20(&self) -> Line20 {
-        match self.platform.borrow().a20() {
-            A20::Enabled => Line20::Through,
-            A20::Masked => Line20::Held,
         }
     }
 
@@ -316,6 +313,7 @@ impl Outside for Surroundings {
             return Err(Stop::INVALID_OPCODE.into());
         }
         let now = self.clock.now(state);
+        self.seen = None;
         hypercall::answer(state, &mut self.platform.borrow_mut(), self.number, now);
         Ok(())
     }

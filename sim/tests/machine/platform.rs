@@ -97,6 +97,19 @@ fn an_smi_runs_its_handler_and_rsm_returns_to_the_state_before() {
     assert_eq!(run(&code, 1000).0.stop.code, Some(0x11));
 }
 
+/// What waits beside the registers is not in the saved state, so it is delivered first.
+#[test]
+fn a_single_step_that_is_due_comes_before_an_smi() {
+    let mut code = INSTALL.to_vec();
+    code.extend([0xc7, 0x06, 0x04, 0, 0x60, 0x7c, 0xc7, 0x06, 0x06, 0, 0, 0]); // the vector of #DB: 0:7c60h
+    code.extend([0x9c, 0x58, 0x0d, 0x00, 0x01, 0x50, 0x9d, 0xe6, 0xb2]); // set TF / out b2h,al
+    code.resize(0x30, 0x90);
+    code.extend([0x2e, 0xa1, 0xd8, 0xff, 0xa3, 0x00, 0x90, 0x0f, 0xaa]); // mov ax,cs:[saved RIP] / mov [9000h],ax / rsm
+    code.resize(0x60, 0x90);
+    code.extend([0xa0, 0x00, 0x90, 0xe6, 0xf4]); // mov al,[9000h] / out f4h,al
+    assert_eq!(run(&code, 1000).0.stop.code, Some(0x60));
+}
+
 #[test]
 fn smis_and_init_wait_for_rsm_and_smbase_may_be_moved() {
     // The handler counts, asks for another SMI, moves SMBASE to 40000H and returns; there an RSM waits.

@@ -175,6 +175,28 @@ pub struct EptVpidCap {
     __: u16,
 }
 
+impl EptVpidCap {
+    /// Whether EPTP bits 2:0 may have this value: a memory type for EPT paging structures.
+    #[must_use]
+    pub const fn permits_memory_type(self, number: u64) -> bool {
+        match number {
+            0 => self.uncacheable(),
+            6 => self.write_back(),
+            _ => false,
+        }
+    }
+
+    /// Whether EPTP bits 5:3 may have this value: one less than a page-walk length.
+    #[must_use]
+    pub const fn permits_walk(self, number: u64) -> bool {
+        match number {
+            3 => self.page_walk_length_4(),
+            4 => self.page_walk_length_5(),
+            _ => false,
+        }
+    }
+}
+
 /// The bits of IA32_FEATURE_CONTROL that concern VMX (26.7).
 #[bitfield(u64)]
 #[derive(PartialEq, Eq)]

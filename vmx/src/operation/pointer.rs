@@ -5,26 +5,14 @@ use crate::error_number::InstructionError;
 use isa::state::State;
 use isa::system::is_canonical;
 
-/// EPTP bits 2:0: write-back.
-const WRITE_BACK: u64 = 6;
-
 impl Vmx {
     /// Whether VM entry would accept an EPTP (29.2.1.1).
     #[must_use]
     pub fn accepts_eptp(&self, physical_address_width: u8, eptp: u64) -> bool {
         let capability = self.capabilities.ept_vpid();
-        let memory_type = match eptp & 7 {
-            0 => capability.uncacheable(),
-            WRITE_BACK => capability.write_back(),
-            _ => false,
-        };
-        let levels = match eptp >> 3 & 7 {
-            3 => capability.page_walk_length_4(),
-            4 => capability.page_walk_length_5(),
-            _ => false,
-        };
         let flags = eptp & 1 << 6 == 0 || capability.accessed_and_dirty();
-        memory_type && levels && flags && eptp & 0xf80 == 0 && eptp >> physical_address_width == 0
+        let permitted = capability.permits_memory_type(eptp & 7) && capability.permits_walk(eptp >> 3 & 7);
+        permitted && flags && eptp & 0xf80 == 0 && eptp >> physical_address_width == 0
     }
 
     pub(super) fn invept(&mut self, state: &State, kind: u64, [eptp, _]: [u64; 2]) -> Answer {

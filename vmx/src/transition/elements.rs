@@ -2,6 +2,7 @@
 
 use crate::controls::{EntryControls, PrimaryExitControls};
 use crate::field::Encoding;
+use crate::vmcs::Vmcs;
 use isa::state::{Slot, State};
 use isa::system::debug;
 
@@ -23,6 +24,19 @@ pub enum Load<C> {
     FieldIf(C, Encoding),
     /// With this value.
     Value(u64),
+}
+
+impl<C: bitflags::Flags> Load<C> {
+    /// What is loaded under these controls, if anything is.
+    pub(super) fn value(&self, vmcs: &Vmcs, controls: C) -> Option<u64> {
+        match self {
+            Self::Field(field) => Some(vmcs.read(*field)),
+            Self::FieldIf(control, field) => {
+                controls.contains(C::from_bits_retain(control.bits())).then(|| vmcs.read(*field))
+            }
+            Self::Value(value) => Some(*value),
+        }
+    }
 }
 
 /// One register, and what transitions do with it.
@@ -47,6 +61,18 @@ pub struct Element {
 const PAT: u32 = 0x277;
 const DEBUGCTL: u32 = 0x1d9;
 
+/// A register that every transition saves and loads.
+const fn exchanged(
+    (id, section): (&'static str, &'static str),
+    guest: Encoding,
+    host: Encoding,
+    get: fn(&State) -> u64,
+    set: fn(&mut State, u64),
+) -> Element {
+    let (entry, save, host) = (Load::Field(guest), (guest, Save::Always), Load::Field(host));
+    Element { id, section, entry, save, host, get, set }
+}
+
 use EntryControls as Entry;
 use PrimaryExitControls as Exit;
 
@@ -70,33 +96,27 @@ pub const ELEMENTS: &[Element] = &[
         get: |state| state.system.msrs.get(DEBUGCTL).unwrap_or(0),
         set: |state, value| state.system.msrs.set(DEBUGCTL, value),
     },
-    Element {
-        id: "IA32_SYSENTER_CS",
-        section: "29.3.2.1",
-        entry: Load::Field(Encoding::GUEST_SYSENTER_CS),
-        save: (Encoding::GUEST_SYSENTER_CS, Save::Always),
-        host: Load::Field(Encoding::HOST_SYSENTER_CS),
-        get: |state| state.system.system_call.sysenter_cs,
-        set: |state, value| state.system.system_call.sysenter_cs = value,
-    },
-    Element {
-        id: "IA32_SYSENTER_ESP",
-        section: "29.3.2.1",
-        entry: Load::Field(Encoding::GUEST_SYSENTER_ESP),
-        save: (Encoding::GUEST_SYSENTER_ESP, Save::Always),
-        host: Load::Field(Encoding::HOST_SYSENTER_ESP),
-        get: |state| state.system.system_call.sysenter_esp,
-        set: |state, value| state.system.system_call.sysenter_esp = value,
-    },
-    Element {
-        id: "IA32_SYSENTER_EIP",
-        section: "29.3.2.1",
-        entry: Load::Field(Encoding::GUEST_SYSENTER_EIP),
-        save: (Encoding::GUEST_SYSENTER_EIP, Save::Always),
-        host: Load::Field(Encoding::HOST_SYSENTER_EIP),
-        get: |state| state.system.system_call.sysenter_eip,
-        set: |state, value| state.system.system_call.sysenter_eip = value,
-    },
+    exchanged(
+        ("IA32_SYSENTER_CS", "29.3.2.1"),
+        Encoding::GUEST_SYSENTER_CS,
+        Encoding::HOST_SYSENTER_CS,
+        |state| state.system.system_call.sysenter_cs,
+        |state, value| state.system.system_call.sysenter_cs = value,
+    ),
+    exchanged(
+        ("IA32_SYSENTER_ESP", "29.3.2.1"),
+        Encoding::GUEST_SYSENTER_ESP,
+        Encoding::HOST_SYSENTER_ESP,
+        |state| state.system.system_call.sysenter_esp,
+        |state, value| state.system.system_call.sysenter_esp = value,
+    ),
+    exchanged(
+        ("IA32_SYSENTER_EIP", "29.3.2.1"),
+        Encoding::GUEST_SYSENTER_EIP,
+        Encoding::HOST_SYSENTER_EIP,
+        |state| state.system.system_call.sysenter_eip,
+        |state, value| state.system.system_call.sysenter_eip = value,
+    ),
     Element {
         id: "IA32_PAT",
         section: "29.3.2.1",
@@ -106,24 +126,14 @@ pub const ELEMENTS: &[Element] = &[
         get: |state| state.system.msrs.get(PAT).unwrap_or(0),
         set: |state, value| state.system.msrs.set(PAT, value),
     },
-    Element {
-        id: "RSP",
-        section: "29.3.2.3",
-        entry: Load::Field(Encoding::GUEST_RSP),
-        save: (Encoding::GUEST_RSP, Save::Always),
-        host: Load::Field(Encoding::HOST_RSP),
-        get: |state| state.slot(Slot::Rsp),
-        set: |state, value| state.set_slot(Slot::Rsp, value),
-    },
-    Element {
-        id: "RIP",
-        section: "29.3.2.3",
-        entry: Load::Field(Encoding::GUEST_RIP),
-        save: (Encoding::GUEST_RIP, Save::Always),
-        host: Load::Field(Encoding::HOST_RIP),
-        get: State::rip,
-        set: State::set_rip,
-    },
+    exchanged(
+        ("RSP", "29.3.2.3"),
+        Encoding::GUEST_RSP,
+        Encoding::HOST_RSP,
+        |state| state.slot(Slot::Rsp),
+        |state, value| state.set_slot(Slot::Rsp, value),
+    ),
+    exchanged(("RIP", "29.3.2.3"), Encoding::GUEST_RIP, Encoding::HOST_RIP, State::rip, State::set_rip),
     Element {
         id: "RFLAGS",
         section: "29.3.2.3",

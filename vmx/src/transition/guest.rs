@@ -1,6 +1,6 @@
 //! Loading and saving the guest.
 
-use super::elements::{ELEMENTS, Load, Save};
+use super::elements::{ELEMENTS, Save};
 use super::segments;
 use crate::capabilities::Capabilities;
 use crate::controls::{
@@ -23,13 +23,8 @@ pub fn load_guest(vmcs: &Vmcs, capabilities: &Capabilities, features: &Features,
     segments::load_guest(vmcs, state);
     let entry = vmcs.entry();
     for element in ELEMENTS {
-        match element.entry {
-            Load::Field(field) => (element.set)(state, vmcs.read(field)),
-            Load::FieldIf(control, field) if entry.contains(control) => {
-                (element.set)(state, vmcs.read(field));
-            }
-            Load::FieldIf(..) => {}
-            Load::Value(value) => (element.set)(state, value),
+        if let Some(value) = element.entry.value(vmcs, entry) {
+            (element.set)(state, value);
         }
     }
     non_register_state(vmcs, state);
@@ -124,7 +119,7 @@ pub fn save_guest(state: &State, pdptes: Option<[u64; 4]>, capabilities: &Capabi
 }
 
 /// The PDPTE fields.
-pub(super) const PDPTES: [Encoding; 4] =
+pub const PDPTES: [Encoding; 4] =
     [Encoding::GUEST_PDPTE0, Encoding::GUEST_PDPTE1, Encoding::GUEST_PDPTE2, Encoding::GUEST_PDPTE3];
 
 fn save_non_register_state(state: &State, capabilities: &Capabilities, vmcs: &mut Vmcs) {

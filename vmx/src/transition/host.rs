@@ -1,6 +1,6 @@
 //! Loading the host (SDM 30.5).
 
-use super::elements::{ELEMENTS, Load};
+use super::elements::ELEMENTS;
 use super::guest::CR0_KEPT;
 use super::segments;
 use crate::capabilities::Capabilities;
@@ -17,11 +17,8 @@ pub fn load_host(vmcs: &Vmcs, capabilities: &Capabilities, features: &Features, 
     segments::load_host(vmcs, state);
     let exit = vmcs.primary_exit();
     for element in ELEMENTS {
-        match element.host {
-            Load::Field(field) => (element.set)(state, vmcs.read(field)),
-            Load::FieldIf(control, field) if exit.contains(control) => (element.set)(state, vmcs.read(field)),
-            Load::FieldIf(..) => {}
-            Load::Value(value) => (element.set)(state, value),
+        if let Some(value) = element.host.value(vmcs, exit) {
+            (element.set)(state, value);
         }
     }
     let system = &mut state.system;

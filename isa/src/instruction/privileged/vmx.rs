@@ -10,7 +10,7 @@ use crate::cpu::{Cpu, Stop, Stopped};
 use crate::decode::Form;
 use crate::flags::Rflags;
 use crate::mode::CodeSize;
-use crate::operand::{Destination, Memory, Register, Source};
+use crate::operand::{Destination, Memory, Register, Source, SourceRegister};
 use crate::record::{Handler, Record};
 use crate::state::{Slot, State};
 use crate::system::guard::Guarded;
@@ -25,14 +25,12 @@ pub(super) fn select<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
         Code::Vmread_rm32_r32 if is_memory(form) => vmread::<C, Memory, u32>,
         Code::Vmread_rm32_r32 => vmread::<C, Register, u32>,
         Code::Vmwrite_r64_rm64 if is_memory(form) => vmwrite::<C, Memory, u64>,
-        Code::Vmwrite_r64_rm64 => vmwrite::<C, SecondRegister, u64>,
+        Code::Vmwrite_r64_rm64 => vmwrite::<C, SourceRegister, u64>,
         Code::Vmwrite_r32_rm32 if is_memory(form) => vmwrite::<C, Memory, u32>,
-        Code::Vmwrite_r32_rm32 => vmwrite::<C, SecondRegister, u32>,
+        Code::Vmwrite_r32_rm32 => vmwrite::<C, SourceRegister, u32>,
         _ => return by_mnemonic(form),
     })
 }
-
-use crate::operand::SourceRegister as SecondRegister;
 
 fn by_mnemonic<C: Cpu>(form: &Form<'_>) -> Option<Handler<C>> {
     Some(match form.mnemonic() {
@@ -78,14 +76,19 @@ fn conclude<C: Cpu>(cpu: &mut C, outcome: VmxOutcome) {
     });
 }
 
-/// What comes before the operands; `Some` when the instruction has thereby failed.
-fn begin<C: Cpu>(
+/// What the mode forbids, what comes before the operands, the operands themselves, and the request.
+fn carry_out<C: Cpu>(
     cpu: &mut C,
     instruction: VmxInstruction,
-    operand: u64,
-) -> Result<Option<VmxOutcome>, Stopped> {
+    register: u64,
+    operands: impl FnOnce(&mut C) -> Result<VmxRequest, Stopped>,
+) -> Result<VmxOutcome, Stopped> {
     guard(cpu, Guarded::Vmx)?;
-    cpu.vmx_begin(instruction, operand)
+    if let Some(failed) = cpu.vmx_begin(instruction, register)? {
+        return Ok(failed);
+    }
+    let request = operands(cpu)?;
+    cpu.vmx(&request)
 }
 
 /// An instruction without operands.
@@ -95,10 +98,7 @@ fn plain<C: Cpu>(
     instruction: VmxInstruction,
     request: VmxRequest,
 ) -> Result<(), Stopped> {
-    let outcome = match begin(cpu, instruction, 0)? {
-        Some(failed) => failed,
-        None => cpu.vmx(&request)?,
-    };
+    let outcome = carry_out(cpu, instruction, 0, |_| Ok(request))?;
     conclude(cpu, outcome);
     done(cpu, record)
 }
@@ -136,22 +136,13 @@ fn pointer<C: Cpu>(
     instruction: VmxInstruction,
     request: fn(u64) -> VmxRequest,
 ) -> Result<(), Stopped> {
-    let outcome = match begin(cpu, instruction, 0)? {
-        Some(failed) => failed,
-        None => {
-            let address = Memory::load(cpu, record)?;
-            cpu.vmx(&request(address))?
-        }
-    };
+    let outcome = carry_out(cpu, instruction, 0, |cpu| Ok(request(Memory::load(cpu, record)?)))?;
     conclude(cpu, outcome);
     done(cpu, record)
 }
 
 fn vmptrst<C: Cpu>(cpu: &mut C, record: &Record<C>) -> Result<(), Stopped> {
-    let outcome = match begin(cpu, VmxInstruction::Vmptrst, 0)? {
-        Some(failed) => failed,
-        None => cpu.vmx(&VmxRequest::Store)?,
-    };
+    let outcome = carry_out(cpu, VmxInstruction::Vmptrst, 0, |_| Ok(VmxRequest::Store))?;
     if let VmxOutcome::Value(pointer) = outcome {
         Memory::store(cpu, record, pointer)?;
     }
@@ -165,10 +156,7 @@ fn vmread<C: Cpu, D: Destination, W: crate::width::Width>(
     record: &Record<C>,
 ) -> Result<(), Stopped> {
     let encoding = register(cpu.state(), record.source);
-    let outcome = match begin(cpu, VmxInstruction::Vmread, encoding)? {
-        Some(failed) => failed,
-        None => cpu.vmx(&VmxRequest::Read(encoding))?,
-    };
+    let outcome = carry_out(cpu, VmxInstruction::Vmread, encoding, |_| Ok(VmxRequest::Read(encoding)))?;
     if let VmxOutcome::Value(value) = outcome {
         D::store(cpu, record, W::truncate(value))?;
     }
@@ -183,13 +171,10 @@ fn vmwrite<C: Cpu, S: Source, W: crate::width::Width>(
     record: &Record<C>,
 ) -> Result<(), Stopped> {
     let encoding = register(cpu.state(), record.destination);
-    let outcome = match begin(cpu, VmxInstruction::Vmwrite, encoding)? {
-        Some(failed) => failed,
-        None => {
-            let value = S::load::<C, W>(cpu, record)?.zero_extend();
-            cpu.vmx(&VmxRequest::Write { encoding, value })?
-        }
-    };
+    let outcome = carry_out(cpu, VmxInstruction::Vmwrite, encoding, |cpu| {
+        let value = S::load::<C, W>(cpu, record)?.zero_extend();
+        Ok(VmxRequest::Write { encoding, value })
+    })?;
     conclude(cpu, outcome);
     Ok(())
 }
@@ -202,14 +187,11 @@ fn invalidate<C: Cpu>(
     request: fn(u64, [u64; 2]) -> VmxRequest,
 ) -> Result<(), Stopped> {
     let kind = register(cpu.state(), record.destination);
-    let outcome = match begin(cpu, instruction, kind)? {
-        Some(failed) => failed,
-        None => {
-            let at = record.linear_address(cpu.state(), 16, AccessKind::Read)?;
-            let bits: u128 = cpu.read(at)?;
-            cpu.vmx(&request(kind, [bits, bits >> 64].map(super::translation::low_half)))?
-        }
-    };
+    let outcome = carry_out(cpu, instruction, kind, |cpu| {
+        let at = record.linear_address(cpu.state(), 16, AccessKind::Read)?;
+        let bits: u128 = cpu.read(at)?;
+        Ok(request(kind, [bits, bits >> 64].map(super::translation::low_half)))
+    })?;
     conclude(cpu, outcome);
     done(cpu, record)
 }

@@ -3,11 +3,11 @@
 use super::bundled;
 use crate::cli::replay::page_size;
 use clap::{Args, ValueEnum};
-use miette::{Result, miette};
+use miette::Result;
 use mmu::PageSize;
 use serde::{Deserialize, Deserializer};
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use vmxsim::compare::CompareOptions;
 use vmxsim::compare::options::Oracle;
 use vmxsim::compare::sweep::SweepRange;
@@ -156,12 +156,6 @@ fn parsed<'de, D: Deserializer<'de>, T, E: Display>(
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(from)?;
     parse(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-/// Reads a configuration file.
-pub(super) fn read(path: &Path) -> Result<Settings> {
-    let text = std::fs::read_to_string(path).map_err(|e| miette!("cannot read {}: {e}", path.display()))?;
-    toml::from_str(&text).map_err(|e| miette!("{}: {e}", path.display()))
 }
 
 impl Settings {

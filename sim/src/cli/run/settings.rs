@@ -2,7 +2,7 @@
 
 use crate::cli::replay::memory_size;
 use clap::Args;
-use miette::{Result, miette};
+use miette::Result;
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 use vmxsim::load::Protocol;
@@ -97,12 +97,6 @@ impl From<ProtocolName> for Protocol {
 fn memory_from_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(from)?;
     memory_size(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
-/// Reads a configuration file.
-pub(super) fn read(path: &Path) -> Result<Settings> {
-    let text = std::fs::read_to_string(path).map_err(|e| miette!("cannot read {}: {e}", path.display()))?;
-    toml::from_str(&text).map_err(|e| miette!("{}: {e}", path.display()))
 }
 
 impl Settings {

@@ -88,24 +88,20 @@ impl Surroundings {
         request: &VmxRequest,
     ) -> Result<VmxOutcome, Stopped> {
         let Some(vmx) = &mut self.vmx else { return Err(Stop::INVALID_OPCODE.into()) };
-        let answer = vmx.perform(state, ram, request);
-        if answer == Answer::Done(VmxOutcome::Succeed) {
-            match request {
-                VmxRequest::On(_) => {
-                    state.system.view = transition::root_view(&vmx.capabilities);
+        match vmx.perform(state, ram, request) {
+            Answer::Done(outcome) => {
+                let view = match request {
+                    VmxRequest::On(_) => Some(transition::root_view(&vmx.capabilities)),
+                    VmxRequest::Off => Some(ControlRegisterView::default()),
+                    _ => None,
+                };
+                if let (VmxOutcome::Succeed, Some(view)) = (outcome, view) {
+                    state.system.view = view;
                     state.system.monitored = None;
                 }
-                VmxRequest::Off => {
-                    state.system.view = ControlRegisterView::default();
-                    state.system.monitored = None;
-                }
-                _ => {}
+                Ok(outcome)
             }
-        }
-        match answer {
-            Answer::Done(outcome) => Ok(outcome),
             Answer::Enter(instruction) => Err(self.leave(Leave::Enter(instruction))),
-            Answer::GeneralProtection => Err(Stop::GENERAL_PROTECTION.into()),
             Answer::InvalidOpcode => Err(Stop::INVALID_OPCODE.into()),
         }
     }

@@ -1,9 +1,8 @@
 //! What is due between two instructions because of the controls of a guest.
 
-use super::Timer;
+use super::{ENABLED_BREAKPOINT, Timer};
 use crate::machine::logical::Logical;
 use crate::machine::pending::Pending;
-use isa::system::Interruptibility;
 use platform::Time;
 use vmx::controls::{PinBasedControls as Pin, PrimaryProcessorControls as Primary};
 use vmx::field::Encoding;
@@ -63,30 +62,6 @@ impl Logical {
         Some(Time(self.now().0.saturating_add(ends.saturating_sub(counter))))
     }
 
-    /// An SMI under the default treatment leaves VMX operation until RSM (SDM 34.14.1).
-    pub(in crate::machine) fn suspend_vmx(&mut self) {
-        let Some(vmx) = &mut self.core.outside.vmx else { return };
-        let view = core::mem::take(&mut self.core.state.system.view);
-        self.guest.suspended = Some((vmx.mode(), view));
-        vmx.set_mode(Mode::Outside);
-    }
-
-    /// Whether VMX operation waits for RSM.
-    pub(in crate::machine) const fn guest_is_suspended(&self) -> bool {
-        self.guest.suspended.is_some()
-    }
-
-    /// After RSM VMX operation goes on (SDM 34.14.2).
-    pub(in crate::machine) fn resume_vmx(&mut self) {
-        if self.core.state.system.interruptibility.contains(Interruptibility::SMI) {
-            return;
-        }
-        if let (Some(vmx), Some((mode, view))) = (&mut self.core.outside.vmx, self.guest.suspended.take()) {
-            vmx.set_mode(mode);
-            self.core.state.system.view = view;
-        }
-    }
-
     /// Whether the VMX-preemption timer or an external interrupt ends the waiting of a guest whatever RFLAGS.IF is.
     pub(in crate::machine) fn is_woken_by_vmx(&self) -> bool {
         let exits = |vmcs: &Vmcs| vmcs.pin_based().contains(Pin::EXTERNAL_INTERRUPT_EXITING);
@@ -96,7 +71,7 @@ impl Logical {
     /// Adds what is due because of the guest.
     pub(in crate::machine) fn add_guest_events(&self, pending: &mut Pending) {
         let Some(vmx) = &self.core.outside.vmx else { return };
-        pending.controls.is_root = vmx.mode() == vmx::operation::Mode::Root;
+        pending.controls.is_root = vmx.mode() == Mode::Root;
         let Some(vmcs) = vmx.guest() else { return };
         let (pin, primary) = (vmcs.pin_based(), vmcs.primary_processor());
         pending.controls.is_guest = true;
@@ -125,7 +100,6 @@ impl Logical {
     /// Whether a field of pending debug exceptions says that one is due: BS or an enabled breakpoint (29.7.3).
     pub(super) fn pending_debug(vmcs: &Vmcs) -> u64 {
         const BS: u64 = 1 << 14;
-        const ENABLED_BREAKPOINT: u64 = 1 << 12;
         let field = vmcs.read(Encoding::GUEST_PENDING_DEBUG);
         if field & (BS | ENABLED_BREAKPOINT) == 0 { 0 } else { field & (BS | 0xf) }
     }

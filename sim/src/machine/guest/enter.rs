@@ -133,14 +133,13 @@ impl Logical {
             return Ok(());
         }
         let vmcs = current.vmcs.clone();
-        let list = MsrList::loaded_on_entry(&vmcs);
-        let entries: Vec<_> = list.entries(self.core.memory.ram()).take(MOST_ENTRIES).collect();
+        let entries = self.entries(MsrList::loaded_on_entry);
         let memory = Area { address: vmcs.read(Encoding::ENTRY_MSR_LOAD_ADDR), entries: &entries };
         let (capabilities, processor) = (&capabilities, &processor);
         let subject = Subject { instruction, vmcs: &vmcs, capabilities, processor, memory: &memory };
         let core = &mut self.core;
         let outcome = entry_rules::load_msrs(&subject, |index, value| {
-            if completes(msr::write(core, index, value)) { MsrLoad::Loaded } else { MsrLoad::Faults }
+            if msr::write(core, index, value).is_ok() { MsrLoad::Loaded } else { MsrLoad::Faults }
         });
         outcome.map_err(|violation| {
             self.guest.note_refusal(&violation, Vec::new);
@@ -240,25 +239,15 @@ impl Logical {
     }
 }
 
-/// The most entries of an MSR area that are looked at.
-pub(super) const MOST_ENTRIES: usize = 1 << 16;
-
-/// Whether an access to an MSR succeeds; one that lets the machine look is complete.
-pub(super) fn completes<T>(outcome: Result<T, isa::cpu::Stopped>) -> bool {
-    outcome.is_ok_and(|_| true)
-}
-
 /// What VM entry means for translation.
 fn entry(vmcs: &Vmcs, state: &State) -> Entry {
     let secondary = vmcs.secondary_processor();
     let when = |control, field| secondary.contains(control).then(|| vmcs.read(field));
-    let [a, b, c, d] =
-        [Encoding::GUEST_PDPTE0, Encoding::GUEST_PDPTE1, Encoding::GUEST_PDPTE2, Encoding::GUEST_PDPTE3];
     Entry {
         vpid: secondary.contains(Secondary::ENABLE_VPID).then(|| vmcs.read16(Encoding::VPID)),
         eptp: when(Secondary::ENABLE_EPT, Encoding::EPTP),
         paging: paging(state),
-        pdptes: [a, b, c, d].map(|field| vmcs.read(field)),
+        pdptes: transition::PDPTES.map(|field| vmcs.read(field)),
         msr_loads: MsrLoads::Harmless,
     }
 }

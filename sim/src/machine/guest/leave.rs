@@ -1,7 +1,8 @@
 //! VM exit (SDM chapter 30).
 
+use super::ENABLED_BREAKPOINT;
 use super::around::Leave;
-use super::enter::{MOST_ENTRIES, completes, paging};
+use super::enter::paging;
 use crate::machine::logical::{Core, Logical};
 use crate::machine::pending::Due;
 use isa::engine::{CodeCache, Run};
@@ -11,14 +12,18 @@ use isa::system::debug::Dr6;
 use isa::system::{Activity, Interruptibility, msr, pushed_flags};
 use mmu::operation::{Exit as TranslationExit, MsrLoads};
 use mmu::{Fault, Operation};
+use std::rc::Rc;
 use vmx::controls::{PinBasedControls as Pin, PrimaryExitControls, SecondaryProcessorControls as Secondary};
 use vmx::exit::{Exit, Told};
 use vmx::exit_reason::BasicExitReason;
 use vmx::field::Encoding;
 use vmx::instruction_information as information;
 use vmx::operation::Mode;
-use vmx::transition::{self, MsrList};
+use vmx::transition::{self, MsrEntry, MsrList};
 use vmx::vmcs::Vmcs;
+
+/// The most entries of an MSR area that are looked at.
+const MOST_ENTRIES: usize = 1 << 16;
 
 /// Why a VM exit ends in a VMX abort (30.7).
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +46,7 @@ impl Logical {
         let core = &mut self.core;
         let pdptes = core.translation.paging.is_pae().then_some(core.translation.pdptes);
         let Some(vmx) = &mut core.outside.vmx else { return };
-        let capabilities = std::rc::Rc::clone(&vmx.capabilities);
+        let capabilities = Rc::clone(&vmx.capabilities);
         vmx.set_mode(Mode::Root);
         let Some(current) = vmx.current_mut() else { return };
         let vmcs = &mut current.vmcs;
@@ -88,7 +93,6 @@ impl Logical {
 
     /// The pending debug exceptions that the exit saves (30.3.4).
     fn debug_to_save(&self, reason: BasicExitReason) -> u64 {
-        const ENABLED_BREAKPOINT: u64 = 1 << 12;
         let keeps = matches!(
             reason,
             BasicExitReason::InitSignal
@@ -121,7 +125,7 @@ impl Logical {
         core.outside.leaves = None;
         let Some(vmx) = &mut core.outside.vmx else { return };
         let features = self.guest.features.take().unwrap_or(core.state.system.features);
-        let capabilities = std::rc::Rc::clone(&vmx.capabilities);
+        let capabilities = Rc::clone(&vmx.capabilities);
         let Some(current) = vmx.current() else { return };
         transition::load_host(&current.vmcs, &capabilities, &features, &mut core.state);
         let paging = paging(&core.state);
@@ -137,9 +141,7 @@ impl Logical {
     }
 
     fn store_msrs(&mut self) -> Result<(), ()> {
-        let Some(list) = self.list(MsrList::stored_on_exit) else { return Ok(()) };
-        let entries: Vec<_> = list.entries(self.core.memory.ram()).take(MOST_ENTRIES).collect();
-        for entry in entries {
+        for entry in self.entries(MsrList::stored_on_exit) {
             if !transition::may_be_stored(&entry) {
                 return Err(());
             }
@@ -150,11 +152,9 @@ impl Logical {
     }
 
     fn load_host_msrs(&mut self) -> Result<(), ()> {
-        let Some(list) = self.list(MsrList::loaded_on_exit) else { return Ok(()) };
-        let entries: Vec<_> = list.entries(self.core.memory.ram()).take(MOST_ENTRIES).collect();
-        for entry in entries {
+        for entry in self.entries(MsrList::loaded_on_exit) {
             let loads = transition::may_be_loaded(&entry)
-                && completes(msr::write(&mut self.core, entry.index, entry.value));
+                && msr::write(&mut self.core, entry.index, entry.value).is_ok();
             if !loads {
                 return Err(());
             }
@@ -162,10 +162,11 @@ impl Logical {
         Ok(())
     }
 
-    fn list(&self, which: fn(&Vmcs) -> MsrList) -> Option<MsrList> {
-        let current = self.core.outside.vmx.as_ref()?.current()?;
-        let list = which(&current.vmcs);
-        (!list.is_empty()).then_some(list)
+    /// The entries of an MSR area of the current VMCS, as they are before the first is looked at.
+    pub(super) fn entries(&self, which: fn(&Vmcs) -> MsrList) -> Vec<MsrEntry> {
+        let current = self.core.outside.vmx.as_ref().and_then(|vmx| vmx.current());
+        let list = current.map(|current| which(&current.vmcs));
+        list.map_or(Vec::new(), |list| list.entries(self.core.memory.ram()).take(MOST_ENTRIES).collect())
     }
 
     /// A VMX abort: the processor shuts down.
@@ -236,10 +237,8 @@ impl Logical {
     /// The VM exit that INT3, INTO or INT1 causes by the exception bitmap.
     pub(in crate::machine) fn software_exit(&self, event: &Event) -> Option<Exit> {
         let vmcs = self.core.outside.guest()?;
-        let is_exception =
-            matches!(event.kind, EventKind::SoftwareException | EventKind::PrivilegedSoftwareException);
         let bit = vmcs.read(Encoding::EXCEPTION_BITMAP) >> (event.vector & 31) & 1 != 0;
-        (is_exception && bit).then(|| Exit::of_event(*event, 0))
+        (event.kind.is_software_exception() && bit).then(|| Exit::of_event(*event, 0))
     }
 
     /// Whether what is due leaves the guest; then it has.
@@ -322,13 +321,13 @@ impl Logical {
 
     /// An event that leaves the guest instead of reaching its handler. The image of RFLAGS is that which delivery would
     /// have pushed.
-    pub(in crate::machine) fn exit_by_event(&mut self, exit: &Exit, original: Option<&Event>) {
+    pub(in crate::machine) fn exit_by_event(&mut self, exit: &Exit) {
         let length = exit.event.map_or(0, |event| u64::from(event.instruction_length));
-        if let (Some(event), None) = (exit.event, original) {
+        if let Some(event) = exit.event {
             let flags = pushed_flags(&self.core.state, &event);
             self.core.state.flags.set(flags);
         }
-        self.exit(exit, length, original);
+        self.exit(exit, length, None);
     }
 }
 

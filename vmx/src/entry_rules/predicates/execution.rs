@@ -32,26 +32,6 @@ const fn threshold_counts(s: &Subject) -> bool {
         && !s.secondary(Secondary::VIRTUAL_INTERRUPT_DELIVERY)
 }
 
-/// The memory type is one that IA32_VMX_EPT_VPID_CAP reports (A.10).
-const fn ept_memory_type(s: &Subject) -> bool {
-    let offered = s.capabilities.ept_vpid();
-    match s.bits(E::EPTP, 2, 0) {
-        0 => offered.uncacheable(),
-        6 => offered.write_back(),
-        _ => false,
-    }
-}
-
-/// The page-walk length is one that IA32_VMX_EPT_VPID_CAP reports (A.10).
-const fn ept_walk_length(s: &Subject) -> bool {
-    let offered = s.capabilities.ept_vpid();
-    match s.bits(E::EPTP, 5, 3) {
-        3 => offered.page_walk_length_4(),
-        4 => offered.page_walk_length_5(),
-        _ => false,
-    }
-}
-
 pub(super) const RULES: &[Entry] = predicates! { s;
     "CTL.EXEC.PIN.ALLOWED0", true => ones(s, ControlWord::PinBased);
     "CTL.EXEC.PIN.ALLOWED1", true => zeros(s, ControlWord::PinBased);
@@ -84,8 +64,8 @@ pub(super) const RULES: &[Entry] = predicates! { s;
     "CTL.EXEC.PI.ACK", s.pin(Pin::PROCESS_POSTED_INTERRUPTS) => s.exit(Exit::ACKNOWLEDGE_INTERRUPT_ON_EXIT);
     "CTL.EXEC.PI.NV", s.pin(Pin::PROCESS_POSTED_INTERRUPTS) => s.is_clear(E::POSTED_INT_NV, 0xff00);
     "CTL.EXEC.VPID.NONZERO", s.secondary(Secondary::ENABLE_VPID) => s.field(E::VPID) != 0;
-    "CTL.EXEC.EPTP.MEMTYPE", s.ept() => ept_memory_type(s);
-    "CTL.EXEC.EPTP.WALK", s.ept() => ept_walk_length(s);
+    "CTL.EXEC.EPTP.MEMTYPE", s.ept() => s.capabilities.ept_vpid().permits_memory_type(s.bits(E::EPTP, 2, 0));
+    "CTL.EXEC.EPTP.WALK", s.ept() => s.capabilities.ept_vpid().permits_walk(s.bits(E::EPTP, 5, 3));
     "CTL.EXEC.EPTP.AD", s.ept() && !s.capabilities.ept_vpid().accessed_and_dirty() => s.is_clear(E::EPTP, 1 << 6);
     "CTL.EXEC.EPTP.SSS", s.ept() && !s.capabilities.ept_vpid().supervisor_shadow_stack()
         => s.is_clear(E::EPTP, 1 << 7);
